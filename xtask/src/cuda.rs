@@ -68,8 +68,8 @@ fn named_toolkit() -> Option<OsString> {
 /// Returns the toolkit's folder, in which this compiler's libraries are; the compiler may be a symbolic link. Returns
 /// `None` if there is no such folder.
 fn toolkit(nvcc: &Path) -> Option<PathBuf> {
-    let places = [Some(nvcc.to_owned()), nvcc.canonicalize().ok()];
-    let roots = places.into_iter().flatten().filter_map(|nvcc| Some(nvcc.parent()?.parent()?.to_owned()));
+    let paths = [Some(nvcc.to_owned()), nvcc.canonicalize().ok()];
+    let roots = paths.into_iter().flatten().filter_map(|nvcc| Some(nvcc.parent()?.parent()?.to_owned()));
     let holds =
         |root: &PathBuf| ["lib64", "lib"].iter().any(|lib| root.join(lib).join("libcudart.so").exists());
     { roots }.find(holds)
@@ -310,7 +310,7 @@ mod tests {
     fn the_named_toolkit_comes_before_the_path_and_the_usual_place() {
         let (named, path) = (Path::new("/opt/cuda-13"), OsStr::new("/usr/bin:/elsewhere"));
         let find =
-            |named, places: &[&str]| nvcc(named, path, |file| places.iter().any(|p| file == Path::new(p)));
+            |named, paths: &[&str]| nvcc(named, path, |file| paths.iter().any(|p| file == Path::new(p)));
         let all = ["/opt/cuda-13/bin/nvcc", "/elsewhere/nvcc", "/usr/local/cuda/bin/nvcc"];
         assert_eq!(find(Some(named), &all), Ok(all[0].into()));
         assert_eq!(find(None, &all), Ok(all[1].into()));

@@ -6,8 +6,8 @@ use lerp_core::{Draws, Variant};
 use lerp_data::{Dataset, Lines};
 use lerp_eval::LineBank;
 use lerp_train::{
-    BatchSource, EVALUATED_PAIRS, POSITIONS, PROTOCOL_BATCH, PROTOCOL_CADENCE, PROTOCOL_TEST_LINES, Scorers,
-    Trainer, evaluate,
+    BatchSource, EVALUATED_PAIRS, POSITIONS, PROTOCOL_BATCH, PROTOCOL_EVAL_EVERY, PROTOCOL_TEST_LINES,
+    Scorers, Trainer, evaluate,
 };
 use serde_json::{Value, json};
 
@@ -118,6 +118,6 @@ pub fn eval(options: &EvalOptions) -> Result<EvalTime> {
         comparison: lerp_eval::median(&compared),
         lines: bank.angles().len(),
         drawing,
-        training: step * (PROTOCOL_CADENCE / PROTOCOL_BATCH as u64) as f64,
+        training: step * (PROTOCOL_EVAL_EVERY / PROTOCOL_BATCH as u64) as f64,
     })
 }

@@ -3,7 +3,7 @@
 use std::{fmt::Write, path::Path, time::Duration};
 
 /// The longest time before its time limit at which a task is warned.
-const LONGEST_NOTICE: Duration = Duration::from_mins(2);
+const MAX_NOTICE: Duration = Duration::from_mins(2);
 
 /// A long option of sbatch: `--KEY=VALUE` or `--KEY`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Script<'_> {
         out
     }
 
-    /// Returns how long before its time limit the task is warned: [`LONGEST_NOTICE`], or a quarter of the limit if that
+    /// Returns how long before its time limit the task is warned: [`MAX_NOTICE`], or a quarter of the limit if that
     /// is shorter, but at least five seconds. If the limit is not known, it counts as long.
     fn notice(&self) -> Duration {
         // sbatch takes the last of several.
@@ -113,7 +113,7 @@ impl Script<'_> {
             self.options.iter().rev().find(|option| option.key == "time").and_then(|o| o.value.as_deref());
         limit
             .and_then(limit_of)
-            .map_or(LONGEST_NOTICE, |limit| LONGEST_NOTICE.min(limit / 4).max(Duration::from_secs(5)))
+            .map_or(MAX_NOTICE, |limit| MAX_NOTICE.min(limit / 4).max(Duration::from_secs(5)))
     }
 }
 

@@ -35,11 +35,27 @@ pub struct DrawPosition {
     /// The seed: Philox's key.
     pub seed: u64,
     /// The step: the second and third word of the counter.
-    pub step: u64,
+    pub step: DrawStep,
     /// The hash of the scoped stream name: the last word of the counter.
     pub stream: u32,
-    /// Whether a generator that counts steps itself uses its own count instead of `step`.
-    pub own_step: bool,
+}
+
+/// The step of a draw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DrawStep {
+    /// This step, whether or not the generator counts steps itself.
+    Fixed(u64),
+    /// The step that the generator counts itself, or this one if it counts none.
+    Counted(u64),
+}
+
+impl DrawStep {
+    /// The step of a generator that counts none.
+    pub fn number(self) -> u64 {
+        match self {
+            Self::Fixed(step) | Self::Counted(step) => step,
+        }
+    }
 }
 
 /// Makes draws on a device, with the same numbers as the host: uniform draws agree bit for bit, normal draws
@@ -51,12 +67,11 @@ pub trait Generator: Debug + Send + Sync {
     /// The result has `shape`; it is `f64` for [`Draw::UniformF64`], otherwise `f32`.
     fn draw(&self, what: Draw, position: DrawPosition, shape: &Shape) -> Result<Tensor>;
 
-    /// The number of the step: the generator's own count if it has one and `own_step` is true, otherwise
-    /// `step`.
+    /// The number of the step.
     ///
     /// # Shapes
     /// `[]`, `f32`.
-    fn step(&self, step: u64, own_step: bool) -> Result<Tensor>;
+    fn step(&self, step: DrawStep) -> Result<Tensor>;
 }
 
 /// A source of random draws with a fixed seed, step and scope.
@@ -81,14 +96,12 @@ pub trait Generator: Debug + Send + Sync {
 #[derive(Clone, Debug)]
 pub struct Draws {
     seed: u64,
-    step: u64,
+    step: DrawStep,
     scope: String,
     device: Device,
     dtype: DType,
     replay: Option<Arc<BTreeMap<String, Tensor>>>,
     generator: Option<Arc<dyn Generator>>,
-    /// Whether the generator's own count of steps is used, if it has one.
-    own_step: bool,
     /// Set to true when the step, or a number drawn at it, is read on the host.
     watch: Option<Arc<AtomicBool>>,
 }
@@ -98,13 +111,12 @@ impl Draws {
     pub fn new(seed: u64, device: &Device) -> Self {
         Self {
             seed,
-            step: 0,
+            step: DrawStep::Fixed(0),
             scope: String::new(),
             device: device.clone(),
             dtype: DType::F32,
             replay: None,
             generator: None,
-            own_step: false,
             watch: None,
         }
     }
@@ -117,7 +129,7 @@ impl Draws {
     /// Returns the same source at step `step`, even if a generator counts steps itself.
     #[must_use]
     pub fn at(&self, step: u64) -> Self {
-        Self { step, own_step: false, ..self.clone() }
+        Self { step: DrawStep::Fixed(step), ..self.clone() }
     }
 
     /// Returns the same source with the prefix `name/` for every stream, so that training and evaluation never
@@ -137,7 +149,7 @@ impl Draws {
     /// itself.
     #[must_use]
     pub fn made_by(&self, generator: Arc<dyn Generator>) -> Self {
-        Self { generator: Some(generator), own_step: true, ..self.clone() }
+        Self { generator: Some(generator), step: DrawStep::Counted(self.step.number()), ..self.clone() }
     }
 
     /// Returns the same source with a flag, shared by all sources that are derived from it, that is set when a
@@ -174,7 +186,7 @@ impl Draws {
     /// and takes longer.
     pub fn step(&self) -> u64 {
         self.note();
-        self.step
+        self.step.number()
     }
 
     /// The number of the step, counted from 0, as a tensor on the device in the source's type (`f32` counts
@@ -185,10 +197,10 @@ impl Draws {
     /// `[]`.
     pub fn step_tensor(&self) -> Result<Tensor> {
         match &self.generator {
-            Some(generator) => generator.step(self.step, self.own_step)?.to_dtype(self.dtype),
-            None => {
-                Tensor::new(self.step as f64, &Device::Cpu)?.to_dtype(self.dtype)?.to_device(&self.device)
-            }
+            Some(generator) => generator.step(self.step)?.to_dtype(self.dtype),
+            None => Tensor::new(self.step.number() as f64, &Device::Cpu)?
+                .to_dtype(self.dtype)?
+                .to_device(&self.device),
         }
     }
 
@@ -306,12 +318,13 @@ impl Draws {
 
     fn position(&self, stream: &str) -> DrawPosition {
         let stream = stream_hash(&self.scope, stream);
-        DrawPosition { seed: self.seed, step: self.step, stream, own_step: self.own_step }
+        DrawPosition { seed: self.seed, step: self.step, stream }
     }
 
     /// Blocks of four random words; as many blocks as `words` words need.
     fn blocks(&self, stream: &str, words: usize) -> impl Iterator<Item = [u32; 4]> {
-        let DrawPosition { seed, step, stream, .. } = self.position(stream);
+        let DrawPosition { seed, step, stream } = self.position(stream);
+        let step = step.number();
         let key = [seed as u32, (seed >> 32) as u32];
         let step = [step as u32, (step >> 32) as u32];
         (0..words.div_ceil(4)).map(move |block| philox([block as u32, step[0], step[1], stream], key))
@@ -418,10 +431,14 @@ mod tests {
 
     impl Generator for Forty {
         fn draw(&self, _: Draw, position: DrawPosition, shape: &Shape) -> Result<Tensor> {
-            self.step(position.step, position.own_step)?.broadcast_as(shape)
+            self.step(position.step)?.broadcast_as(shape)
         }
-        fn step(&self, step: u64, own_step: bool) -> Result<Tensor> {
-            Tensor::new(if own_step { 40.0 } else { step as f32 }, &Device::Cpu)
+        fn step(&self, step: DrawStep) -> Result<Tensor> {
+            let step = match step {
+                DrawStep::Counted(_) => 40.0,
+                DrawStep::Fixed(step) => step as f32,
+            };
+            Tensor::new(step, &Device::Cpu)
         }
     }
 

@@ -67,7 +67,7 @@ pub use autoencoder::{
     Autoencoder, Build, Carry, GroupLoss, Loss, Objectives, Reconstruction, Term, Variant, find_variant,
     through_latent,
 };
-pub use draws::{Draw, DrawPosition, Draws, Generator};
+pub use draws::{Draw, DrawPosition, DrawStep, Draws, Generator};
 use error::did_you_mean;
 pub use error::{Error, Result};
 pub use host::{on_host, scalar};

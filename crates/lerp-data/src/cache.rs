@@ -57,7 +57,7 @@ fn is_of_split(name: &str, split: &str) -> bool {
     name.ends_with(".parquet") && name.strip_prefix(split).is_some_and(|rest| rest.starts_with('-'))
 }
 
-/// The largest number of files per split that is believed: a file name may claim any number behind `-of-`.
+/// The largest number of files per split that is believed: a file name may claim any number after `-of-`.
 const MAX_FILES: usize = 1000;
 
 /// The download cache of the Hugging Face hub's clients.
@@ -102,13 +102,13 @@ impl HubCache {
     }
 
     /// The cache folder that holds the image set's files.
-    pub(crate) fn place(&self, source: &HubSource) -> Option<PathBuf> {
+    pub(crate) fn folder_of(&self, source: &HubSource) -> Option<PathBuf> {
         Some(self.repository(source)?.join("snapshots").join(source.revision).join(source.folder))
     }
 
     /// The names of the files in the image set's cache folder, without dangling links.
     pub(crate) fn names(&self, source: &HubSource) -> Vec<String> {
-        let Some(entries) = self.place(source).and_then(|place| fs::read_dir(place).ok()) else {
+        let Some(entries) = self.folder_of(source).and_then(|folder| fs::read_dir(folder).ok()) else {
             return Vec::new();
         };
         let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
@@ -121,7 +121,8 @@ impl HubCache {
     /// Returns an error if the cache has only some of the files.
     pub(crate) fn find(&self, known: &'static Known) -> Result<Option<Files>> {
         let names = self.names(&known.hub);
-        let Some(folder) = self.place(&known.hub).filter(|_| names.iter().any(|name| known.hub.wants(name)))
+        let Some(folder) =
+            self.folder_of(&known.hub).filter(|_| names.iter().any(|name| known.hub.wants(name)))
         else {
             return Ok(None);
         };

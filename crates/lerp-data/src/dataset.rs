@@ -198,7 +198,7 @@ pub enum Split {
 /// the folder that the environment variable `LERP_DATA` names, under their original file names or as parquet
 /// files of the Hugging Face hub. If they are not there, or no folder is given, they are looked for in the
 /// hub's cache ([`HubCache::from_env`]). If an image set has no test split, a tenth of its images becomes the
-/// test split; `?test-every=N` behind its name makes that one in N.
+/// test split; `?test-every=N` after its name makes that one in N.
 ///
 /// # Errors
 /// Returns an error if no dataset has that name (the error holds the nearest one), or if its files are missing.

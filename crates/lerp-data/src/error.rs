@@ -29,8 +29,8 @@ pub enum Error {
         /// Names of the files that it can be read from.
         files: &'static str,
     },
-    /// The name of user-supplied images lacks the path behind its colon.
-    #[error("'{name}': expected a place behind '{kind}:', found nothing")]
+    /// The name of user-supplied images lacks the path after its colon.
+    #[error("'{name}': expected a path after '{kind}:', found nothing")]
     NoPlace {
         /// The whole name of the dataset.
         name: String,
@@ -85,7 +85,7 @@ pub enum Error {
     },
     /// An image in a cache file does not match its checksum. The file has been removed.
     #[error(
-        "the cache file {} was damaged (image {place} is not as it was written) and has been removed: the same command makes \
+        "the cache file {} was damaged (image {image} is not as it was written) and has been removed: the same command makes \
          it anew",
         shown(.file)
     )]
@@ -93,7 +93,7 @@ pub enum Error {
         /// The file.
         file: PathBuf,
         /// The index in the file of the first image that was found damaged.
-        place: usize,
+        image: usize,
     },
     /// The option at the end of a dataset's name is not valid.
     #[error(
@@ -102,7 +102,7 @@ pub enum Error {
     BadOption {
         /// The whole name of the dataset.
         name: String,
-        /// The part behind the question mark.
+        /// The part after the question mark.
         option: String,
     },
     /// A holdout share was given for files that have a test split.

@@ -199,8 +199,8 @@ fn in_folder(known: &Known, data: &Path) -> Result<Option<Files>> {
     let found = match known.name {
         "mnist" => {
             let inner = ["raw", "MNIST/raw"].map(|inner| folder.join(inner));
-            let places = [&folder, &inner[0], &inner[1], &data.join("MNIST/raw")];
-            first(places, |place| idx::files(place, ""))?
+            let locations = [&folder, &inner[0], &inner[1], &data.join("MNIST/raw")];
+            first(locations, |location| idx::files(location, ""))?
         }
         "cifar10" => {
             let inner = "cifar-10-batches-bin";
@@ -209,9 +209,9 @@ fn in_folder(known: &Known, data: &Path) -> Result<Option<Files>> {
         "svhn" => [&folder, data].into_iter().find_map(mat),
         _ => {
             let (once, twice) = ("img_align_celeba", "img_align_celeba/img_align_celeba");
-            let places =
+            let locations =
                 [&folder.join(twice), &folder.join(once), &folder, &data.join(twice), &data.join(once)];
-            first(places, pictures)?
+            first(locations, pictures)?
         }
     };
     match found {
@@ -221,34 +221,37 @@ fn in_folder(known: &Known, data: &Path) -> Result<Option<Files>> {
 }
 
 /// Finds the files of user-supplied images; `kind` is `idx`, `images` or `parquet`.
-pub(crate) fn own(name: &str, kind: &str, place: &Path) -> Result<Files> {
+pub(crate) fn own(name: &str, kind: &str, location: &Path) -> Result<Files> {
     let mut left_out = LeftOut::default();
     let (found, files) = match kind {
         "idx" => (
-            idx::own(place)?,
+            idx::own(location)?,
             "*train-images-idx3-ubyte and *train-labels-idx1-ubyte, each with or without .gz, and the same with t10k or \
              test, if wanted"
                 .to_owned(),
         ),
         "images" => (
-            folders::classes(place, &mut left_out)?,
+            folders::classes(location, &mut left_out)?,
             format!("one sub-folder of {} images a class, or such sub-folders in train and in test", picture::FORMATS),
         ),
-        _ if place.is_file() => {
-            let folder = place.parent().unwrap_or(place);
-            (Some(Files::new(Format::Parquet, folder, vec![place.into()], Vec::new())), String::new())
+        _ if location.is_file() => {
+            let folder = location.parent().unwrap_or(location);
+            (Some(Files::new(Format::Parquet, folder, vec![location.into()], Vec::new())), String::new())
         }
-        _ => (parquet(place)?, "*.parquet, with 'train' or 'test' in their names or their folders'".to_owned()),
+        _ => (parquet(location)?, "*.parquet, with 'train' or 'test' in their names or their folders'".to_owned()),
     };
     if let Some(mut found) = found {
         found.left_out.extend(&left_out);
         return Ok(found);
     }
     let flat = kind == "images"
-        && list(place, place, &mut LeftOut::default())?.0.iter().any(|path| is_no_picture(path).is_none());
-    let hint = match place {
+        && list(location, location, &mut LeftOut::default())?
+            .0
+            .iter()
+            .any(|path| is_no_picture(path).is_none());
+    let hint = match location {
         _ if flat => " (pictures are there, but not in a sub-folder: its name is their class)".to_owned(),
-        _ if place.starts_with("~") => {
+        _ if location.starts_with("~") => {
             " ('~' is expanded only by a shell, at the beginning of a word)".to_owned()
         }
         _ => match left_out.lines() {
@@ -256,15 +259,15 @@ pub(crate) fn own(name: &str, kind: &str, place: &Path) -> Result<Files> {
             lines => format!(" (there is: {})", lines.join("; ")),
         },
     };
-    Err(Error::NoFiles { name: name.into(), folder: place.into(), files: format!("{files}{hint}") })
+    Err(Error::NoFiles { name: name.into(), folder: location.into(), files: format!("{files}{hint}") })
 }
 
-/// Returns the files in the first of `places` that has any.
+/// Returns the files in the first of `locations` that has any.
 fn first<'a>(
-    places: impl IntoIterator<Item = &'a PathBuf>,
+    locations: impl IntoIterator<Item = &'a PathBuf>,
     find: impl Fn(&Path) -> Result<Option<Files>>,
 ) -> Result<Option<Files>> {
-    places.into_iter().find_map(|place| find(place).transpose()).transpose()
+    locations.into_iter().find_map(|location| find(location).transpose()).transpose()
 }
 
 fn cifar(folder: &Path) -> Option<Files> {

@@ -10,18 +10,18 @@ use crate::{
     tree::{Folder, LeftOut},
 };
 
-/// Finds the images below the class folders in `place`, or in the folders of splits there, at any depth. Returns
+/// Finds the images below the class folders in `root`, or in the folders of splits there, at any depth. Returns
 /// `None` if there are no training images.
 ///
 /// # Errors
 /// Returns an error if a folder cannot be listed, or the folders do not tell which images are for training and
 /// which for testing.
-pub(crate) fn classes(place: &Path, left_out: &mut LeftOut) -> Result<Option<Files>> {
-    let top = Folder::read(place, &is_no_picture, left_out)?.unwrapped();
+pub(crate) fn classes(root: &Path, left_out: &mut LeftOut) -> Result<Option<Files>> {
+    let top = Folder::read(root, &is_no_picture, left_out)?.unwrapped();
     let splits = splits(&top)?;
     if let Some(SplitFolders { unused: Some(folder), .. }) = &splits {
         let why = "validation images, which are neither trained nor tested on";
-        left_out.add("folder", why, &inside(place, &folder.path));
+        left_out.add("folder", why, &inside(root, &folder.path));
     }
     let (train, test) = match &splits {
         None => (&top, None),
@@ -31,14 +31,14 @@ pub(crate) fn classes(place: &Path, left_out: &mut LeftOut) -> Result<Option<Fil
     // the error message says so instead.
     for folder in [splits.as_ref().map(|_| &top), Some(train), test].into_iter().flatten() {
         for path in folder.files.iter().filter(|_| !train.folders.is_empty()) {
-            left_out.add("picture", "in no class's folder", &inside(place, path));
+            left_out.add("picture", "in no class's folder", &inside(root, path));
         }
     }
     for class in train.folders.iter().chain(test.iter().flat_map(|test| &test.folders)) {
         unmixed(class)?;
     }
     let names: Vec<String> = train.folders.iter().map(Folder::name).collect();
-    let mut files = Files::new(Format::Folders(names.clone()), place, Vec::new(), Vec::new());
+    let mut files = Files::new(Format::Folders(names.clone()), root, Vec::new(), Vec::new());
     for (class, folder) in (0..).zip(&train.folders) {
         let pictures = folder.all();
         files.train_classes.extend(pictures.iter().map(|_| class));
@@ -56,8 +56,8 @@ pub(crate) fn classes(place: &Path, left_out: &mut LeftOut) -> Result<Option<Fil
     Ok(Some(files).filter(|files| !files.train.is_empty()))
 }
 
-fn inside(place: &Path, path: &Path) -> String {
-    path.strip_prefix(place).unwrap_or(path).to_string_lossy().into_owned()
+fn inside(root: &Path, path: &Path) -> String {
+    path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned()
 }
 
 struct SplitFolders {
@@ -174,16 +174,16 @@ mod tests {
     /// Creates empty image files at `paths`, and returns what [`classes`] makes of them.
     fn read(paths: &[&str]) -> std::result::Result<Found, String> {
         let dir = tempfile::tempdir().unwrap();
-        let place = dir.path().join("set");
-        std::fs::create_dir(&place).unwrap();
+        let root = dir.path().join("set");
+        std::fs::create_dir(&root).unwrap();
         for path in paths {
-            let path = place.join(path);
+            let path = root.join(path);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "").unwrap();
         }
         let mut left_out = LeftOut::default();
-        let error = |error: Error| error.to_string().replace(&format!("{}/", place.display()), "");
-        let files = classes(&place, &mut left_out).map_err(error)?.ok_or("nothing")?;
+        let error = |error: Error| error.to_string().replace(&format!("{}/", root.display()), "");
+        let files = classes(&root, &mut left_out).map_err(error)?.ok_or("nothing")?;
         let Format::Folders(names) = files.format else { panic!("folders") };
         let count =
             |of: &[u32]| (0..names.len()).map(|i| of.iter().filter(|c| **c == i as u32).count()).collect();

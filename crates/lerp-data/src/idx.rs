@@ -126,20 +126,20 @@ pub(crate) fn files(folder: &Path, name: &str) -> Result<Option<Files>> {
     Ok(set.map(|set| files_of(folder, name, set, left_out)))
 }
 
-/// The files of the only image set in `place`, or in the folders that torchvision makes there. If `place` is no
+/// The files of the only image set in `location`, or in the folders that torchvision makes there. If `location` is no
 /// folder, its last component is the name of an image set, as in `EMNIST/raw/emnist-letters`. Returns `None` if
 /// there is no image set.
 ///
 /// # Errors
 /// Returns an error if a folder cannot be listed, or there are several image sets.
-pub(crate) fn own(place: &Path) -> Result<Option<Files>> {
-    if !place.is_dir() {
-        let folder = place.parent().filter(|folder| !folder.as_os_str().is_empty());
-        return files(folder.unwrap_or(Path::new(".")), &file_name(place).to_lowercase());
+pub(crate) fn own(location: &Path) -> Result<Option<Files>> {
+    if !location.is_dir() {
+        let folder = location.parent().filter(|folder| !folder.as_os_str().is_empty());
+        return files(folder.unwrap_or(Path::new(".")), &file_name(location).to_lowercase());
     }
     let mut found = Vec::new();
-    let inner = TORCHVISION.iter().map(|name| place.join(name).join("raw"));
-    for folder in [place.to_path_buf(), place.join("raw")].into_iter().chain(inner) {
+    let inner = TORCHVISION.iter().map(|name| location.join(name).join("raw"));
+    for folder in [location.to_path_buf(), location.join("raw")].into_iter().chain(inner) {
         let mut left_out = LeftOut::default();
         for (name, set) in sets(&folder, &mut left_out)? {
             found.push((folder.clone(), name, set, left_out.clone()));
@@ -152,7 +152,7 @@ pub(crate) fn own(place: &Path) -> Result<Option<Files>> {
             first.join(first_name).display(),
             second.join(second_name).display()
         );
-        return Err(Fault::new("the files of one image set", several).at(place));
+        return Err(Fault::new("the files of one image set", several).at(location));
     }
     Ok(found.pop().map(|(folder, name, set, left_out)| files_of(&folder, &name, set, left_out)))
 }
@@ -208,7 +208,7 @@ pub(crate) fn labels(path: &Path) -> Result<Vec<i64>> {
             Ok(())
         })?;
         let whole = |(index, label): (usize, f64)| {
-            let fault = || Fault::new("whole numbers as labels", format!("{label} in place {index}"));
+            let fault = || Fault::new("whole numbers as labels", format!("{label} at index {index}"));
             crate::labels::whole(label).ok_or_else(fault)
         };
         labels.into_iter().enumerate().map(whole).collect()

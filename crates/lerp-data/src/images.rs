@@ -43,7 +43,7 @@ impl Images {
         let all = self.stored.len();
         match &self.selection {
             Selection::All => all,
-            Selection::Listed(places) => places.len(),
+            Selection::Listed(positions) => positions.len(),
             Selection::AllButEvery(every) => all - all / every,
             Selection::Every(every) => all / every,
         }
@@ -54,7 +54,7 @@ impl Images {
         let index = self.order.as_ref().map_or(index, |order| order.of(index as u64) as usize);
         match &self.selection {
             Selection::All => index,
-            Selection::Listed(places) => places[index] as usize,
+            Selection::Listed(positions) => positions[index] as usize,
             Selection::AllButEvery(every) => index + index / (every - 1),
             Selection::Every(every) => index * every + every - 1,
         }
@@ -83,10 +83,10 @@ impl Images {
 
     /// The stored values of image `index`, reduced to the first channel if the split is gray.
     fn bytes(&self, index: usize) -> Result<Vec<u8>> {
-        let (place, stride) = (self.stored_index(index), self.stored.stride());
+        let (position, stride) = (self.stored_index(index), self.stored.stride());
         let bytes = match &self.stored.pixels {
-            Pixels::Memory(bytes) => bytes[place * stride..(place + 1) * stride].to_vec(),
-            Pixels::File(stored) => stored.read(place)?,
+            Pixels::Memory(bytes) => bytes[position * stride..(position + 1) * stride].to_vec(),
+            Pixels::File(stored) => stored.read(position)?,
         };
         if self.shape == self.stored.shape {
             return Ok(bytes);
@@ -141,9 +141,9 @@ impl Images {
             None => (Selection::AllButEvery(every), Selection::Every(every)),
             Some(labels) => {
                 let out = stratified(labels, every);
-                let places =
+                let positions =
                     |wanted: bool| (0..).zip(&out).filter(move |(_, out)| **out == wanted).map(|(i, _)| i);
-                (Selection::Listed(places(false).collect()), Selection::Listed(places(true).collect()))
+                (Selection::Listed(positions(false).collect()), Selection::Listed(positions(true).collect()))
             }
         };
         let out = Self { selection: out, ..self.clone() };
@@ -177,13 +177,13 @@ fn stratified(labels: &[u32], every: usize) -> Vec<bool> {
     let mut out = vec![false; labels.len()];
     let mut first = 0;
     for class in order.chunk_by(|&a, &b| labels[a] == labels[b]) {
-        let places = first..first + class.len();
-        first = places.end;
+        let positions = first..first + class.len();
+        first = positions.end;
         if let [.., last] = class
             && class.len() > 1
         {
-            for (place, &index) in places.zip(class) {
-                out[index] = place % every == every - 1;
+            for (position, &index) in positions.zip(class) {
+                out[index] = position % every == every - 1;
             }
             out[*last] |= class.iter().all(|&index| !out[index]);
         }

@@ -70,17 +70,17 @@ impl Labels {
 
     /// Returns the classes in the order of their labels, and the class of each image.
     pub fn finish(self) -> ClassLabels {
-        let mut place = vec![0; self.numbers.len()];
+        let mut class_of_number = vec![0; self.numbers.len()];
         let mut classes = Vec::new();
         for (label, number) in self.numbers {
-            place[number as usize] = classes.len() as u32;
+            class_of_number[number as usize] = classes.len() as u32;
             let name = self.names.get(&label).cloned().unwrap_or_else(|| match &label {
                 Label::Number(number) => number.to_string(),
                 Label::Text(text) => text.clone(),
             });
             classes.push(Class { label, name });
         }
-        let of_images = self.of_images.into_iter().map(|number| place[number as usize]).collect();
+        let of_images = self.of_images.into_iter().map(|number| class_of_number[number as usize]).collect();
         ClassLabels { of_images, classes }
     }
 }
@@ -98,10 +98,10 @@ pub(crate) fn union(splits: [&[Class]; 2]) -> (Vec<Class>, [Vec<u32>; 2]) {
     for class in splits.into_iter().flatten() {
         all.entry(&class.label).or_insert(class);
     }
-    let places: BTreeMap<&Label, u32> = all.keys().copied().zip(0..).collect();
-    let of = |split: &[Class]| split.iter().map(|class| places[&class.label]).collect();
-    let places = splits.map(of);
-    (all.into_values().cloned().collect(), places)
+    let numbers: BTreeMap<&Label, u32> = all.keys().copied().zip(0..).collect();
+    let of = |split: &[Class]| split.iter().map(|class| numbers[&class.label]).collect();
+    let new_numbers = splits.map(of);
+    (all.into_values().cloned().collect(), new_numbers)
 }
 
 #[cfg(test)]
@@ -121,9 +121,9 @@ mod tests {
         let train = classes(&[9, 2, 9, -1].map(Label::Number));
         assert_eq!(train.of_images, [2, 1, 2, 0]);
         let test = classes(&[2, 5].map(Label::Number));
-        let (all, places) = union([&train.classes, &test.classes]);
+        let (all, new_numbers) = union([&train.classes, &test.classes]);
         assert_eq!(all.iter().map(|class| class.name.as_str()).collect::<Vec<_>>(), ["-1", "2", "5", "9"]);
-        assert_eq!(places, [vec![0, 1, 3], vec![1, 2]]);
+        assert_eq!(new_numbers, [vec![0, 1, 3], vec![1, 2]]);
         let texts = classes(&["zebra", "ant", "bee"].map(|text| Label::Text(text.into())));
         assert_eq!((texts.of_images, texts.classes[0].name.as_str()), (vec![2, 0, 1], "ant"));
     }

@@ -60,7 +60,7 @@ pub use error::{Error, Result};
 pub use find::{Protocol, protocols};
 pub use line::{LineCanvas, draw_line, line_label};
 pub use lines::Lines;
-pub use set::{FOLDER_VARIABLE, ImageSet, is_own, separate_option};
+pub use set::{DatasetName, FOLDER_VARIABLE, ImageSet, is_own, separate_option};
 pub use shuffle::{Permutation, epoch_order};
 pub use stored::CACHE_VARIABLE;
 pub use tensors::{TensorSet, Tensors};

@@ -4,7 +4,7 @@ use std::f64::consts::TAU;
 
 use candle_core::{Device, Tensor};
 use lerp_core::{Draws, ImageShape, Network};
-use lerp_kernels::{draw_lines, line_labels};
+use lerp_kernels::{LineImage, draw_lines, line_labels};
 
 use crate::{Batch, Dataset, LineCanvas, Result, draw_line, line_label};
 
@@ -53,7 +53,10 @@ impl Lines {
     fn batch(size: usize, draws: &Draws) -> Result<Batch> {
         if draws.on_device() {
             let turns = draws.uniform_f64("angle", size)?;
-            let images = draw_lines(&turns, Self::SIDE, Self::SIDE, Self::LINE_WIDTH)?;
+            let images = draw_lines(
+                &turns,
+                LineImage { height: Self::SIDE, width: Self::SIDE, line_width: Self::LINE_WIDTH },
+            )?;
             if let (Some(images), Some(labels)) = (images, line_labels(&turns, Self::CLASSES)?) {
                 return Ok(Batch { images, labels: Some(labels) });
             }

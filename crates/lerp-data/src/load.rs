@@ -100,8 +100,8 @@ pub(crate) fn load(files: &Files, known: Option<&Known>, every: usize, cache: &C
         return Err(none(&left_out, "at least one image").at(last));
     }
     let (train, test, classes) = if files.test.is_empty() {
-        let (classes, [places, _]) = union([&train.classes, &[]]);
-        renumber(&mut train, &places);
+        let (classes, [new_numbers, _]) = union([&train.classes, &[]]);
+        renumber(&mut train, &new_numbers);
         let (train, test) = Images::new(train).hold_out(every);
         (train, test, classes)
     } else {
@@ -121,9 +121,9 @@ pub(crate) fn load(files: &Files, known: Option<&Known>, every: usize, cache: &C
             let expected = "classes that the training split has, or no labels in both splits";
             return Err(Fault::new(expected, format!("the label {}", class.name)).at(file));
         }
-        let (classes, places) = union([&train.classes, &test.classes]);
-        renumber(&mut train, &places[0]);
-        renumber(&mut test, &places[1]);
+        let (classes, new_numbers) = union([&train.classes, &test.classes]);
+        renumber(&mut train, &new_numbers[0]);
+        renumber(&mut test, &new_numbers[1]);
         (Images::new(train), Images::new(test), classes)
     };
     if test.len() == 0 {
@@ -147,9 +147,9 @@ fn none(left_out: &LeftOut, expected: &str) -> Fault {
 }
 
 /// Replaces the class indices of one split by those in the merged list of classes.
-fn renumber(split: &mut StoredImages, places: &[u32]) {
+fn renumber(split: &mut StoredImages, new_numbers: &[u32]) {
     for label in split.labels.iter_mut().flatten() {
-        *label = places[*label as usize];
+        *label = new_numbers[*label as usize];
     }
 }
 
@@ -205,13 +205,14 @@ fn read_split(files: &Files, split: Split, known: Option<&Known>, cache: &Cache)
     } else {
         PixelEncoding::Bytes
     };
-    let place = cache.place(&format!("{} {format:?}", known.map_or("own", |known| known.name)), paths)?;
-    if let Some(place) = &place
-        && let Some(stored) = stored::open(place, shape, encoding)?
+    let cache_file =
+        cache.cache_file(&format!("{} {format:?}", known.map_or("own", |known| known.name)), paths)?;
+    if let Some(cache_file) = &cache_file
+        && let Some(stored) = stored::open(cache_file, shape, encoding)?
     {
         return Ok(stored);
     }
-    let mut images = Collector::new(shape, encoding, cache, place);
+    let mut images = Collector::new(shape, encoding, cache, cache_file);
     let labels = match format {
         Format::Idx { turned } => read_idx(paths, *turned, known, &mut images)?,
         Format::Cifar | Format::Mat => {
@@ -233,8 +234,8 @@ fn read_split(files: &Files, split: Split, known: Option<&Known>, cache: &Cache)
         Format::Folders(names) => {
             let kept = pictures(&files.folder, paths, known, &mut images)?;
             let mut labels = Labels::default();
-            for place in kept {
-                let name = &names[classes[place] as usize];
+            for position in kept {
+                let name = &names[classes[position] as usize];
                 labels.push(Label::Text(name.clone()), None).map_err(|fault| fault.at(&files.folder))?;
             }
             Some(labels.finish())
@@ -266,7 +267,7 @@ fn read_idx(
     for (index, number) in numbers.iter().enumerate() {
         let most = known.map_or(i64::MAX, |known| known.classes.len() as i64);
         if known.is_some() && !(0..most).contains(number) {
-            let found = format!("{number} in place {index}");
+            let found = format!("{number} at index {index}");
             return Err(Fault::new(format!("labels 0 to {}", most - 1), found).at(path));
         }
         labels.push(Label::Number(*number), None).map_err(|fault| fault.at(path))?;
@@ -291,17 +292,17 @@ fn read_parquet(
             let images = rows.images();
             let mut kept = vec![true; images.len()];
             for (chunk, images) in images.chunks(DECODED_AT_ONCE).enumerate() {
-                let place = |place: usize| chunk * DECODED_AT_ONCE + place;
+                let position = |position: usize| chunk * DECODED_AT_ONCE + position;
                 let made = images.par_iter().enumerate().map(|(i, bytes)| match make(bytes, known) {
                     Err(Fault::LeftOut(why)) if known.is_none() => Ok(Err(why)),
-                    made => made.map(Ok).map_err(|fault| in_row(fault, first + place(i)).at(path)),
+                    made => made.map(Ok).map_err(|fault| in_row(fault, first + position(i)).at(path)),
                 });
                 for (i, made) in made.collect::<Result<Vec<_>>>()?.into_iter().enumerate() {
                     match made {
                         Ok(image) => pixels.push(image)?,
                         Err(why) => {
-                            kept[place(i)] = false;
-                            let name = format!("{} row {}", tree::file_name(path), first + place(i));
+                            kept[position(i)] = false;
+                            let name = format!("{} row {}", tree::file_name(path), first + position(i));
                             pixels.left_out.add("picture", &why, &name);
                         }
                     }

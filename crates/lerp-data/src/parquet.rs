@@ -359,7 +359,7 @@ fn field(leaf: &ColumnDescriptor) -> ArrowField {
 
 /// The offset of a column's first page. Some writers give 0 as the offset of a dictionary that does not exist.
 fn start(data: i64, dictionary: Option<i64>) -> i64 {
-    dictionary.filter(|&place| place > 0).map_or(data, |place| place.min(data))
+    dictionary.filter(|&offset| offset > 0).map_or(data, |offset| offset.min(data))
 }
 
 /// Checks the sizes that the footer claims against the size of the file, before polars allocates memory for

@@ -117,18 +117,18 @@ impl CachedPixels {
         Ok((self.path.clone(), self.file.metadata().map_err(bad)?.len()))
     }
 
-    /// Reads the pixels of the image with index `place`.
+    /// Reads the pixels of the image with index `image`.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read, or the pixels do not match their checksum; in the latter
     /// case the file is removed.
-    pub fn read(&self, place: usize) -> Result<Vec<u8>> {
+    pub fn read(&self, image: usize) -> Result<Vec<u8>> {
         let mut bytes = vec![0; self.stride];
-        read_at(&self.file, &mut bytes, (HEADER + place * self.stride) as u64)
+        read_at(&self.file, &mut bytes, (HEADER + image * self.stride) as u64)
             .map_err(|problem| Error::Io { file: self.path.clone(), problem })?;
-        if crc32c::crc32c(&bytes) != self.sums[place] {
+        if crc32c::crc32c(&bytes) != self.sums[image] {
             let _ = fs::remove_file(&self.path);
-            return Err(Error::Damaged { file: self.path.clone(), place });
+            return Err(Error::Damaged { file: self.path.clone(), image });
         }
         Ok(bytes)
     }

@@ -40,8 +40,8 @@ fn taps(size: usize, out: usize) -> Vec<([usize; 4], [f32; 4])> {
     let scale = size as f32 / out as f32;
     let last = size as isize - 1;
     (0..out)
-        .map(|place| {
-            let position = place as f32 * scale;
+        .map(|output| {
+            let position = output as f32 * scale;
             let floor = position.floor();
             let t = ((position - floor) * STEPS).round() / STEPS;
             let index = [-1, 0, 1, 2].map(|k| (floor as isize + k).clamp(0, last) as usize);
@@ -99,8 +99,8 @@ pub fn fit(image: &[u8], shape: ImageShape, out: usize) -> Vec<u8> {
 /// The input pixels that each output pixel covers, each with its share in the mean.
 fn spans(size: usize, out: usize) -> Vec<Vec<(usize, f32)>> {
     let scale = size as f64 / out as f64;
-    let span = |place: usize| {
-        let (start, end) = (place as f64 * scale, (place + 1) as f64 * scale);
+    let span = |output: usize| {
+        let (start, end) = (output as f64 * scale, (output + 1) as f64 * scale);
         let covered = |pixel: usize| (end.min((pixel + 1) as f64) - start.max(pixel as f64)) / scale;
         let pixels = start as usize..(end.ceil() as usize).min(size);
         pixels.map(|pixel| (pixel, covered(pixel) as f32)).filter(|(_, weight)| *weight > 1e-9).collect()

@@ -27,9 +27,9 @@ const TEST_EVERY: usize = 10;
 /// A dataset of images in files: `mnist`, `svhn`, `cifar10`, `celeba` or user-supplied images.
 ///
 /// A training batch is the next `size` images of an endless sequence of epochs, each of which is a permutation
-/// of the whole training split (the reference shuffles only within 1,024 images); [`Dataset`] says what
+/// of the whole training split (the paper's code shuffles only within 1,024 images); [`Dataset`] says what
 /// determines it. If the files have no test split, every tenth image is in a holdout set that takes its place
-/// (for CelebA, the reference tests on its training images). `?test-every=5` at the end of the name makes that
+/// (for CelebA, the paper's code tests on its training images). `?test-every=5` at the end of the name makes that
 /// every fifth image. Of labelled images it is every n-th image of each class. The paper's sets are read at
 /// their first use, user-supplied ones at once. The latter may be sorted by class, so they are shuffled, always
 /// in the same way.
@@ -80,16 +80,16 @@ impl ImageSet {
     /// `parquet:FILE_OR_DIR`, optionally with `?test-every=N` at its end. Returns `None` if `name` is not the
     /// name of an image set.
     pub(crate) fn open(name: &str, data: Option<&Path>, cache: &HubCache) -> Option<Result<Self>> {
-        let (place, option) = separate_option(name);
-        let known = KNOWN.iter().find(|known| known.name == place);
-        let own = place.split_once(':').filter(|_| is_own(place));
+        let DatasetName { bare: location, option } = separate_option(name);
+        let known = KNOWN.iter().find(|known| known.name == location);
+        let own = location.split_once(':').filter(|_| is_own(location));
         let every = || parse_test_every(name, option);
         match (known, own) {
             (Some(known), _) => {
                 Some(every().and_then(|every| Self::of_paper(name, known, every, data, cache)))
             }
-            (None, Some((kind, place))) => {
-                Some(every().and_then(|every| Self::own(name, kind, Path::new(place), every)))
+            (None, Some((kind, location))) => {
+                Some(every().and_then(|every| Self::own(name, kind, Path::new(location), every)))
             }
             (None, None) => None,
         }
@@ -128,17 +128,17 @@ impl ImageSet {
         })
     }
 
-    fn own(name: &str, kind: &str, place: &Path, every: Option<usize>) -> Result<Self> {
-        if place.as_os_str().is_empty() {
+    fn own(name: &str, kind: &str, location: &Path, every: Option<usize>) -> Result<Self> {
+        if location.as_os_str().is_empty() {
             return Err(Error::NoPlace { name: name.into(), kind: kind.into() });
         }
-        let files = own(name, kind, place)?;
+        let files = own(name, kind, location)?;
         let every = test_every_or_default(name, every, &files)?;
         let splits = load(&files, None, every, &Cache::of_user())?;
         let image = splits.train.shape;
         Ok(Self {
             name: name.into(),
-            title: file_name(place),
+            title: file_name(location),
             known: None,
             image,
             network: usual_network(image),
@@ -191,14 +191,22 @@ pub fn is_own(name: &str) -> bool {
     matches!(name.split_once(':'), Some(("idx" | "images" | "parquet", _)))
 }
 
-/// Separates the option from a dataset's name. Returns the name without it, and the option, which determines the
-/// holdout set.
-pub fn separate_option(name: &str) -> (&str, Option<&str>) {
+/// The parts of a dataset's name, such as `images:photos?test-every=5`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DatasetName<'a> {
+    /// The name without its option, such as `images:photos`.
+    pub bare: &'a str,
+    /// The option, which determines the holdout set, such as `test-every=5`.
+    pub option: Option<&'a str>,
+}
+
+/// Separates the option from a dataset's name.
+pub fn separate_option(name: &str) -> DatasetName<'_> {
     // The name of a folder may contain a question mark, too.
     let is_option = |text: &str| !is_own(name) || text.starts_with("test-every") || text.contains('=');
     match name.rsplit_once('?') {
-        Some((place, option)) if is_option(option) => (place, Some(option)),
-        _ => (name, None),
+        Some((bare, option)) if is_option(option) => DatasetName { bare, option: Some(option) },
+        _ => DatasetName { bare: name, option: None },
     }
 }
 

@@ -25,14 +25,14 @@ impl Permutation {
         Self { n, half: bits.div_ceil(2).clamp(1, 31), keys: draws.words("shuffle", ROUNDS) }
     }
 
-    /// The value of the permutation at `place`.
+    /// The value of the permutation at `position`.
     ///
     /// # Panics
-    /// Panics if `place` is not below `n`.
-    pub fn of(&self, place: u64) -> u64 {
-        assert!(place < self.n, "place {place} of {}", self.n);
+    /// Panics if `position` is not below `n`.
+    pub fn of(&self, position: u64) -> u64 {
+        assert!(position < self.n, "position {position} of {}", self.n);
         let mask = (1_u64 << self.half) - 1;
-        let mut value = place;
+        let mut value = position;
         loop {
             let (mut left, mut right) = (value >> self.half, value & mask);
             for &key in &self.keys {
@@ -79,13 +79,13 @@ pub fn epoch_order(n: usize, size: usize, draws: &Draws) -> Vec<usize> {
     let (n, first) = (n as u64, u128::from(draws.step()) * size as u128);
     let mut current: Option<(u64, Permutation)> = None;
     let mut order = Vec::with_capacity(size);
-    for place in (0..size as u128).map(|i| first + i) {
-        let epoch = (place / u128::from(n)) as u64;
+    for position in (0..size as u128).map(|i| first + i) {
+        let epoch = (position / u128::from(n)) as u64;
         let permutation = match current.take() {
             Some((of, permutation)) if of == epoch => permutation,
             _ => Permutation::new(n, &draws.at(epoch)),
         };
-        order.push(permutation.of((place % u128::from(n)) as u64) as usize);
+        order.push(permutation.of((position % u128::from(n)) as u64) as usize);
         current = Some((epoch, permutation));
     }
     order
@@ -105,7 +105,7 @@ mod tests {
 
     fn all(n: u64, draws: &Draws) -> Vec<u64> {
         let permutation = Permutation::new(n, draws);
-        (0..n).map(|place| permutation.of(place)).collect()
+        (0..n).map(|position| permutation.of(position)).collect()
     }
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
         assert_eq!(base, all(1000, &draws(1)));
         for other in [all(1000, &draws(1).at(1)), all(1000, &draws(2)), all(1000, &draws(1).scope("x"))] {
             let fixed = base.iter().zip(&other).filter(|(a, b)| a == b).count();
-            assert!(fixed < 10, "{fixed} of 1000 places agree");
+            assert!(fixed < 10, "{fixed} of 1000 positions agree");
         }
         assert_ne!(base, (0..1000).collect::<Vec<_>>());
     }

@@ -72,9 +72,9 @@ impl Cache {
     ///
     /// # Errors
     /// Returns an error if the metadata of one of `paths` cannot be read.
-    pub fn place(&self, how: &str, paths: &[PathBuf]) -> Result<Option<PathBuf>> {
+    pub fn cache_file(&self, how: &str, paths: &[PathBuf]) -> Result<Option<PathBuf>> {
         let Some(folder) = &self.folder else { return Ok(None) };
-        let (mut places, mut state) = (Sha256::new(), Sha256::new());
+        let (mut folders, mut state) = (Sha256::new(), Sha256::new());
         state.update(how);
         let mut last = PathBuf::new();
         for path in paths {
@@ -83,24 +83,24 @@ impl Cache {
             let changed = data.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
             let path = path.canonicalize().map_err(bad)?;
             state.update(format!("\n{} {} {:?}", path.display(), data.len(), changed));
-            let place = path.parent().filter(|_| is_picture(&path)).unwrap_or(&path);
-            if place != last {
-                places.update(format!("\n{}", place.display()));
-                last = place.into();
+            let folder = path.parent().filter(|_| is_picture(&path)).unwrap_or(&path);
+            if folder != last {
+                folders.update(format!("\n{}", folder.display()));
+                last = folder.into();
             }
         }
         let plain: String = how.chars().take_while(char::is_ascii_alphanumeric).collect();
-        let [places, state] =
-            [places, state].map(|digest| hexadecimal(digest.finalize())[..DIGITS].to_owned());
-        Ok(Some(folder.join(format!("{plain}-{places}-{state}.images"))))
+        let [folders, state] =
+            [folders, state].map(|digest| hexadecimal(digest.finalize())[..DIGITS].to_owned());
+        Ok(Some(folder.join(format!("{plain}-{folders}-{state}.images"))))
     }
 }
 
-/// Removes the cache files that the one at `place` replaces: those of the same paths in an earlier state.
-fn remove_replaced(place: &Path) {
-    let own = file_name(place);
+/// Removes the cache files that the one at `cache_file` replaces: those of the same paths in an earlier state.
+fn remove_replaced(cache_file: &Path) {
+    let own = file_name(cache_file);
     let same = own.rfind('-').map_or(own.as_str(), |end| &own[..=end]);
-    for path in beside(place) {
+    for path in beside(cache_file) {
         let name = file_name(&path);
         if name != own && name.starts_with(same) && name.ends_with(".images") {
             let _ = fs::remove_file(&path);
@@ -108,8 +108,8 @@ fn remove_replaced(place: &Path) {
     }
 }
 
-fn beside(place: &Path) -> Vec<PathBuf> {
-    let entries = place.parent().and_then(|folder| fs::read_dir(folder).ok());
+fn beside(cache_file: &Path) -> Vec<PathBuf> {
+    let entries = cache_file.parent().and_then(|folder| fs::read_dir(folder).ok());
     entries.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
 
@@ -119,7 +119,7 @@ pub(crate) struct Collector {
     shape: ImageShape,
     encoding: PixelEncoding,
     in_memory: usize,
-    place: Option<PathBuf>,
+    cache_file: Option<PathBuf>,
     memory: Vec<u8>,
     file: Option<Spilled>,
     gray: bool,
@@ -143,10 +143,15 @@ struct Spilled {
 }
 
 impl Collector {
-    pub fn new(shape: ImageShape, encoding: PixelEncoding, cache: &Cache, place: Option<PathBuf>) -> Self {
+    pub fn new(
+        shape: ImageShape,
+        encoding: PixelEncoding,
+        cache: &Cache,
+        cache_file: Option<PathBuf>,
+    ) -> Self {
         let gray = shape.channels == 3;
         let (memory, left_out) = (Vec::new(), LeftOut::default());
-        Self { shape, encoding, in_memory: cache.in_memory, place, memory, file: None, gray, left_out }
+        Self { shape, encoding, in_memory: cache.in_memory, cache_file, memory, file: None, gray, left_out }
     }
 
     /// Adds the pixels of one or more whole images.
@@ -166,7 +171,7 @@ impl Collector {
         } else {
             return self.spill(&pixels);
         }
-        if self.memory.len() > self.in_memory && self.place.is_some() {
+        if self.memory.len() > self.in_memory && self.cache_file.is_some() {
             let memory = std::mem::take(&mut self.memory);
             self.spill(&memory)?;
         }
@@ -174,13 +179,13 @@ impl Collector {
     }
 
     fn spill(&mut self, pixels: &[u8]) -> Result<()> {
-        let Some(place) = &self.place else { return Ok(()) };
+        let Some(cache_file) = &self.cache_file else { return Ok(()) };
         let stride = stride(self.shape, self.encoding);
         let write = |file: &mut Option<Spilled>| -> io::Result<()> {
             if file.is_none() {
-                fs::create_dir_all(place.parent().unwrap_or(Path::new(".")))?;
-                remove_leftovers(place.parent().unwrap_or(Path::new(".")), STALE);
-                let writer = BufWriter::new(Draft::new(place).map_err(|error| error.problem)?);
+                fs::create_dir_all(cache_file.parent().unwrap_or(Path::new(".")))?;
+                remove_leftovers(cache_file.parent().unwrap_or(Path::new(".")), STALE);
+                let writer = BufWriter::new(Draft::new(cache_file).map_err(|error| error.problem)?);
                 let spilled = file.insert(Spilled { writer, sums: Vec::new() });
                 spilled.writer.write_all(&[0; HEADER])?;
             }
@@ -190,7 +195,7 @@ impl Collector {
             }
             Ok(())
         };
-        write(&mut self.file).map_err(|problem| Error::Cache { file: place.clone(), problem })
+        write(&mut self.file).map_err(|problem| Error::Cache { file: cache_file.clone(), problem })
     }
 
     /// Returns all images, with `labels` if they have any. A cache file is complete now and gets its name.
@@ -198,12 +203,12 @@ impl Collector {
     /// # Errors
     /// Returns an error if the cache file cannot be written.
     pub fn finish(self, labels: Option<ClassLabels>) -> Result<StoredImages> {
-        let Self { shape, encoding, place, memory, file, gray, left_out, .. } = self;
+        let Self { shape, encoding, cache_file, memory, file, gray, left_out, .. } = self;
         let (labels, classes) = match labels {
             Some(ClassLabels { of_images, classes }) => (Some(of_images), classes),
             None => (None, Vec::new()),
         };
-        let (Some(place), Some(Spilled { mut writer, sums })) = (place, file) else {
+        let (Some(cache_file), Some(Spilled { mut writer, sums })) = (cache_file, file) else {
             let pixels = Pixels::Memory(memory);
             return Ok(StoredImages { shape, encoding, pixels, labels, classes, gray, left_out });
         };
@@ -220,13 +225,13 @@ impl Collector {
             writer.write_all(&header)?;
             let draft = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
             draft.commit(Durability::Synced).map_err(|error| error.problem)?;
-            remove_replaced(&place);
+            remove_replaced(&cache_file);
             Ok(())
         };
-        write().map_err(|problem| Error::Cache { file: place.clone(), problem })?;
-        match open(&place, shape, encoding)? {
+        write().map_err(|problem| Error::Cache { file: cache_file.clone(), problem })?;
+        match open(&cache_file, shape, encoding)? {
             Some(stored) => Ok(stored),
-            None => Err(Error::Cache { file: place, problem: io::ErrorKind::InvalidData.into() }),
+            None => Err(Error::Cache { file: cache_file, problem: io::ErrorKind::InvalidData.into() }),
         }
     }
 }
@@ -279,14 +284,18 @@ fn digest(header: &[u8], end: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update(header).chain_update(end).finalize().into()
 }
 
-/// Opens the cache file at `place`. Returns `None` if there is none, or it is incomplete or of another format,
+/// Opens the cache file at `cache_file`. Returns `None` if there is none, or it is incomplete or of another format,
 /// so that it has to be made again.
 ///
 /// # Errors
 /// Returns an error if the file exists and cannot be read.
-pub(crate) fn open(place: &Path, shape: ImageShape, encoding: PixelEncoding) -> Result<Option<StoredImages>> {
-    let bad = |problem| Error::Io { file: place.into(), problem };
-    let mut file = match lerp_files::open(place) {
+pub(crate) fn open(
+    cache_file: &Path,
+    shape: ImageShape,
+    encoding: PixelEncoding,
+) -> Result<Option<StoredImages>> {
+    let bad = |problem| Error::Io { file: cache_file.into(), problem };
+    let mut file = match lerp_files::open(cache_file) {
         // The path is not a plain file, for example a link, which the new cache file will replace.
         Err(error) if error.is_not_found() || error.problem.kind() == io::ErrorKind::InvalidInput => {
             return Ok(None);
@@ -318,7 +327,7 @@ pub(crate) fn open(place: &Path, shape: ImageShape, encoding: PixelEncoding) -> 
     let mut sums: Vec<u32> =
         end[..4 * words].as_chunks::<4>().0.iter().map(|&word| u32::from_le_bytes(word)).collect();
     let labels = labelled.then(|| sums.split_off(images));
-    let pixels = Pixels::File(CachedPixels { path: place.into(), file, stride, sums });
+    let pixels = Pixels::File(CachedPixels { path: cache_file.into(), file, stride, sums });
     Ok(Some(StoredImages { shape, encoding, pixels, labels, classes, gray, left_out }))
 }
 
@@ -329,8 +338,8 @@ mod tests {
 
     const SHAPE: ImageShape = ImageShape { height: 2, width: 1, channels: 3 };
 
-    fn collect(cache: &Cache, place: Option<PathBuf>) -> Images {
-        let mut collector = Collector::new(SHAPE, PixelEncoding::Bytes, cache, place);
+    fn collect(cache: &Cache, cache_file: Option<PathBuf>) -> Images {
+        let mut collector = Collector::new(SHAPE, PixelEncoding::Bytes, cache, cache_file);
         for i in 0..10_u8 {
             collector.push(vec![i; 6]).unwrap();
         }
@@ -347,15 +356,15 @@ mod tests {
         let source = folder.path().join("source");
         fs::write(&source, "1").unwrap();
         let paths = [source.clone()];
-        let place = cache.place("mine", &paths).unwrap().unwrap();
-        let (in_file, in_memory) = (collect(&cache, Some(place.clone())), collect(&cache, None));
-        assert!(place.exists());
+        let cache_file = cache.cache_file("mine", &paths).unwrap().unwrap();
+        let (in_file, in_memory) = (collect(&cache, Some(cache_file.clone())), collect(&cache, None));
+        assert!(cache_file.exists());
         assert_eq!(
             fs::read_dir(folder.path().join("new")).unwrap().count(),
             1,
             "nothing half-written is left"
         );
-        let stored = open(&place, SHAPE, PixelEncoding::Bytes).unwrap().unwrap();
+        let stored = open(&cache_file, SHAPE, PixelEncoding::Bytes).unwrap().unwrap();
         assert_eq!((stored.classes[0].name.as_str(), stored.left_out.lines().len()), ("three", 1));
         let again = Images::new(stored);
         for images in [&in_file, &again] {
@@ -366,15 +375,15 @@ mod tests {
         assert_eq!(Images::gray_if_gray([again.clone(), again])[0].shape.channels, 1);
 
         // A cache file that is truncated or of another format is made again.
-        assert!(open(&place, SHAPE, PixelEncoding::Fixed).unwrap().is_none());
-        let bytes = fs::read(&place).unwrap();
+        assert!(open(&cache_file, SHAPE, PixelEncoding::Fixed).unwrap().is_none());
+        let bytes = fs::read(&cache_file).unwrap();
         for length in [0, 30, HEADER, bytes.len() - 1] {
-            fs::write(&place, &bytes[..length]).unwrap();
-            assert!(open(&place, SHAPE, PixelEncoding::Bytes).unwrap().is_none(), "cut to {length}");
+            fs::write(&cache_file, &bytes[..length]).unwrap();
+            assert!(open(&cache_file, SHAPE, PixelEncoding::Bytes).unwrap().is_none(), "cut to {length}");
         }
         fs::write(&source, "12").unwrap();
-        assert_ne!(cache.place("mine", &paths).unwrap().unwrap(), place, "the source has changed");
-        assert!(cache.place("mine", &[folder.path().join("absent")]).is_err());
+        assert_ne!(cache.cache_file("mine", &paths).unwrap().unwrap(), cache_file, "the source has changed");
+        assert!(cache.cache_file("mine", &[folder.path().join("absent")]).is_err());
     }
 
     #[test]
@@ -385,9 +394,9 @@ mod tests {
         let sources = ["a", "b"].map(|name| folder.path().join(name));
         let make = |how: &str, path: &PathBuf, text: &str| {
             fs::write(path, text).unwrap();
-            let place = cache.place(how, std::slice::from_ref(path)).unwrap().unwrap();
-            collect(&cache, Some(place.clone()));
-            place
+            let cache_file = cache.cache_file(how, std::slice::from_ref(path)).unwrap().unwrap();
+            collect(&cache, Some(cache_file.clone()));
+            cache_file
         };
         let (other_set, other_file) = (make("cifar10", &sources[0], "1"), make("own x", &sources[1], "1"));
         let before = make("own x", &sources[0], "1");
@@ -410,8 +419,9 @@ mod tests {
         for path in &pictures {
             fs::write(path, "").unwrap();
         }
-        let start =
-            |n: usize| file_name(&cache.place("own x", &pictures[..n]).unwrap().unwrap())[..21].to_owned();
+        let start = |n: usize| {
+            file_name(&cache.cache_file("own x", &pictures[..n]).unwrap().unwrap())[..21].to_owned()
+        };
         assert_eq!(start(1), start(2));
     }
 
@@ -419,16 +429,16 @@ mod tests {
     fn no_flipped_bit_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache { folder: Some(folder.path().into()), in_memory: 20 };
-        let place = folder.path().join("own-1-2.images");
-        collect(&cache, Some(place.clone()));
-        let good = fs::read(&place).unwrap();
+        let cache_file = folder.path().join("own-1-2.images");
+        collect(&cache, Some(cache_file.clone()));
+        let good = fs::read(&cache_file).unwrap();
         let (mut remade, mut refused) = (0, 0);
         for byte in 0..good.len() {
             for bit in [0, 3, 7] {
                 let mut bytes = good.clone();
                 bytes[byte] ^= 1 << bit;
-                fs::write(&place, &bytes).unwrap();
-                let Some(stored) = open(&place, SHAPE, PixelEncoding::Bytes).unwrap() else {
+                fs::write(&cache_file, &bytes).unwrap();
+                let Some(stored) = open(&cache_file, SHAPE, PixelEncoding::Bytes).unwrap() else {
                     remade += 1;
                     continue;
                 };
@@ -436,7 +446,7 @@ mod tests {
                 let first = (0..10).find_map(|index| images.image(index).err()).unwrap();
                 let text = first.to_string();
                 assert!(text.contains("was damaged") && text.contains("own-1-2.images"), "{text}");
-                assert!(!place.exists(), "so that the next one makes it anew");
+                assert!(!cache_file.exists(), "so that the next one makes it anew");
                 refused += 1;
             }
         }
@@ -447,11 +457,11 @@ mod tests {
     fn a_link_at_the_path_of_a_cache_file_is_not_followed() {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache { folder: Some(folder.path().into()), in_memory: 20 };
-        let (target, place) = (folder.path().join("precious"), folder.path().join("own-1-2.images"));
+        let (target, cache_file) = (folder.path().join("precious"), folder.path().join("own-1-2.images"));
         fs::write(&target, "precious").unwrap();
         #[cfg(unix)]
-        std::os::unix::fs::symlink(&target, &place).unwrap();
-        collect(&cache, Some(place));
+        std::os::unix::fs::symlink(&target, &cache_file).unwrap();
+        collect(&cache, Some(cache_file));
         assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
     }
 

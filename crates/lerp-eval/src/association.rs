@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use crate::{
     compare::{Weighted, quantile},
     ranks::shared_ranks,
+    stats::Interval,
 };
 
 /// The maximum number of permutations that are enumerated, which is that of eight points; of more points, random
@@ -30,8 +31,8 @@ pub struct Association {
     /// The two-sided p-value: the probability of a correlation at least as far from 0 if the two quantities are
     /// independent.
     pub p: f64,
-    /// Lower and upper end of the 95 % interval of `rho`; `None` for fewer than ten points.
-    pub interval: Option<(f64, f64)>,
+    /// The 95 % interval of `rho`; `None` for fewer than ten points.
+    pub interval: Option<Interval>,
     /// Number of points that it was computed from.
     pub points: usize,
     /// Approximate number of points, more than these, at which a correlation of this size differs from 0 at 5 %,
@@ -175,7 +176,7 @@ fn enumerate(first: &[f64], second: &mut [f64], sum: f64, sums: &mut Vec<f64>) {
 }
 
 /// Returns the 95 % percentile interval over resamples of points; `None` if no resample has a correlation.
-fn bootstrap_interval(points: &Points) -> Option<(f64, f64)> {
+fn bootstrap_interval(points: &Points) -> Option<Interval> {
     let draws = Draws::new(0, &Device::Cpu);
     let count = points.len();
     let drawn = |i: u64| {
@@ -188,7 +189,8 @@ fn bootstrap_interval(points: &Points) -> Option<(f64, f64)> {
         (0..RANDOM_RESAMPLES).into_par_iter().filter_map(|i| drawn(i).map(weighted)).collect();
     found.sort_by(|a, b| a.value.total_cmp(&b.value));
     let share = 0.025 * found.len() as f64;
-    (!found.is_empty()).then(|| (quantile(found.iter(), share), quantile(found.iter().rev(), share)))
+    (!found.is_empty())
+        .then(|| Interval { low: quantile(found.iter(), share), high: quantile(found.iter().rev(), share) })
 }
 
 /// Returns the number of points at which `rho` differs from 0: more than the `known` ones, and at least five,
@@ -315,7 +317,7 @@ mod tests {
         let truth = 6.0 / PI * (0.6_f64 / 2.0).asin();
         let contains = |seed: &u64| {
             let found = spearman(&normal(*seed, 40, 0.6)).unwrap();
-            let (low, high) = found.interval.unwrap();
+            let Interval { low, high } = found.interval.unwrap();
             assert!(low < found.rho && found.rho < high, "{found:?}");
             low <= truth && truth <= high
         };

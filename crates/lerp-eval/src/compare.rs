@@ -3,6 +3,8 @@
 use lerp_core::Draws;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
+use crate::stats::Interval;
+
 /// A sample, summarised by its mean, standard deviation and size.
 ///
 /// ```
@@ -11,8 +13,8 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 /// // The mean distances of two variants over five seeds.
 /// let ours = Sample { mean: 2.2, std: 0.2, n: 5 };
 /// let theirs = Sample { mean: 3.3, std: 0.3, n: 5 };
-/// let (low, high) = welch_interval(ours, theirs).expect("both samples have several values");
-/// assert!(low < -1.1 && -1.1 < high && high < 0.0);
+/// let difference = welch_interval(ours, theirs).expect("both samples have several values");
+/// assert!(difference.low < -1.1 && -1.1 < difference.high && difference.high < 0.0);
 ///
 /// // Is ours lower? This is one of three tests.
 /// let p = lower_p(ours, theirs).expect("both samples vary");
@@ -22,7 +24,7 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 ///
 /// // The differences of runs with the same seed.
 /// let pairs = paired_bootstrap(&[-1.0, -1.3, -0.9, -1.2, -1.1]).expect("finite differences");
-/// assert!(pairs.high < 0.0 && !pairs.undecided());
+/// assert!(pairs.interval.high < 0.0 && !pairs.undecided());
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Sample {
@@ -35,6 +37,15 @@ pub struct Sample {
 }
 
 impl Sample {
+    /// Returns the mean and the population standard deviation (divisor n, as the paper's "±" over runs) of `values`; NaN
+    /// for no values.
+    pub fn of(values: &[f64]) -> Self {
+        let n = values.len();
+        let mean = values.iter().sum::<f64>() / n as f64;
+        let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n as f64;
+        Self { mean, std: variance.sqrt(), n }
+    }
+
     /// Returns the variance with divisor n - 1; `None` for a single value.
     pub(crate) fn variance(self) -> Option<f64> {
         (self.n > 1).then(|| self.std.powi(2) * self.n as f64 / (self.n - 1) as f64)
@@ -47,10 +58,10 @@ impl Sample {
 ///
 /// A sample of a single value is assumed to have the other sample's variance. Returns `None` if both are single
 /// values.
-pub fn welch_interval(a: Sample, b: Sample) -> Option<(f64, f64)> {
+pub fn welch_interval(a: Sample, b: Sample) -> Option<Interval> {
     let Difference { mean, error, degrees } = Difference::of(a, b)?;
     let half = student_quantile(degrees) * error;
-    Some((mean - half, mean + half))
+    Some(Interval { low: mean - half, high: mean + half })
 }
 
 /// A difference of two means with its standard error.
@@ -97,10 +108,8 @@ pub fn student_quantile(degrees: f64) -> f64 {
 pub struct Bootstrap {
     /// The mean.
     pub mean: f64,
-    /// Lower end of its 95 % percentile interval.
-    pub low: f64,
-    /// Upper end of this interval.
-    pub high: f64,
+    /// Its 95 % percentile interval.
+    pub interval: Interval,
     /// The share of resamples with a mean below zero; means equal to zero count half.
     pub below: f64,
 }
@@ -108,7 +117,7 @@ pub struct Bootstrap {
 impl Bootstrap {
     /// Returns whether the interval contains zero.
     pub fn undecided(&self) -> bool {
-        self.low <= 0.0 && self.high >= 0.0
+        self.interval.low <= 0.0 && self.interval.high >= 0.0
     }
 }
 
@@ -160,8 +169,10 @@ pub fn paired_bootstrap(differences: &[f64]) -> Option<Bootstrap> {
     let below = means.iter().map(|mean| mean.weight * share(mean.value));
     Some(Bootstrap {
         mean: differences.iter().sum::<f64>() / n as f64,
-        low: quantile(means.iter(), 0.025 * all),
-        high: quantile(means.iter().rev(), 0.025 * all),
+        interval: Interval {
+            low: quantile(means.iter(), 0.025 * all),
+            high: quantile(means.iter().rev(), 0.025 * all),
+        },
         below: below.sum::<f64>() / all,
     })
 }
@@ -206,6 +217,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn deviations_divide_by_n() {
+        assert_eq!(Sample::of(&[1.0, 3.0]), Sample { mean: 2.0, std: 1.0, n: 2 });
+        assert_eq!(Sample::of(&[5.0]), Sample { mean: 5.0, std: 0.0, n: 1 });
+        assert!(Sample::of(&[]).mean.is_nan());
+    }
+
+    #[test]
     fn student_quantiles_equal_tables() {
         // Reference values from tables of the distribution.
         for (degrees, wanted) in
@@ -226,38 +244,45 @@ mod tests {
     fn welch_intervals_equal_known_values() {
         let sample = |mean, std, n| Sample { mean, std, n };
         // Both means have standard error 1 with 4 degrees of freedom, which combine to 8.
-        let (low, high) = welch_interval(sample(3.0, 2.0, 5), sample(1.0, 2.0, 5)).unwrap();
+        let Interval { low, high } = welch_interval(sample(3.0, 2.0, 5), sample(1.0, 2.0, 5)).unwrap();
         let half = 2.306_004_135 * 2.0_f64.sqrt();
         assert!((low - (2.0 - half)).abs() < 1e-6 && (high - (2.0 + half)).abs() < 1e-6, "{low} {high}");
         // The single value is assumed to have the other's variance, 1.25 * 0.04; the difference has that times 1 +
         // 1/5.
-        let (low, high) = welch_interval(sample(1.0, 9.0, 1), sample(1.0, 0.2, 5)).unwrap();
+        let Interval { low, high } = welch_interval(sample(1.0, 9.0, 1), sample(1.0, 0.2, 5)).unwrap();
         let half = 2.776_445_105 * (0.05_f64 * 1.2).sqrt();
         assert!((high - half).abs() < 1e-6 && (low + half).abs() < 1e-6, "{low} {high}");
         assert_eq!(welch_interval(sample(1.0, 0.0, 1), sample(2.0, 0.0, 1)), None);
-        assert_eq!(welch_interval(sample(1.0, 0.0, 3), sample(0.5, 0.0, 2)), Some((0.5, 0.5)));
+        assert_eq!(
+            welch_interval(sample(1.0, 0.0, 3), sample(0.5, 0.0, 2)),
+            Some(Interval { low: 0.5, high: 0.5 })
+        );
     }
 
     #[test]
     fn resamples_of_few_values_are_enumerated() {
         // The four resamples have the means -1, 1 and 3 with shares of a quarter, a half and a quarter.
         let two = paired_bootstrap(&[-1.0, 3.0]).unwrap();
-        assert_eq!(two, Bootstrap { mean: 1.0, low: -1.0, high: 3.0, below: 0.25 });
+        assert_eq!(two, Bootstrap { mean: 1.0, interval: Interval { low: -1.0, high: 3.0 }, below: 0.25 });
         assert!(two.undecided());
         let tied = paired_bootstrap(&[-2.0, 2.0]).unwrap();
         assert_eq!((tied.mean, tied.below), (0.0, 0.5));
         // One of the 3^3 = 27 resamples is all ones and one all threes; each has a share of more than 2.5 %.
         let three = paired_bootstrap(&[1.0, 2.0, 3.0]).unwrap();
-        assert_eq!((three.low, three.high, three.below), (1.0, 3.0, 0.0));
+        assert_eq!((three.interval, three.below), (Interval { low: 1.0, high: 3.0 }, 0.0));
         assert!(!three.undecided());
         // All 5^5 ordered resamples are enumerated directly.
         let values = [0.3, -0.2, 0.5, 0.1, -0.7];
         let mut all: Vec<f64> = (0..3125_usize)
-            .map(|i| (0..5).map(|place| values[i / 5_usize.pow(place) % 5]).sum::<f64>() / 5.0)
+            .map(|i| (0..5).map(|digit| values[i / 5_usize.pow(digit) % 5]).sum::<f64>() / 5.0)
             .collect();
         all.sort_by(f64::total_cmp);
         let five = paired_bootstrap(&values).unwrap();
-        assert!((five.low - all[78]).abs() < 1e-12 && (five.high - all[3125 - 79]).abs() < 1e-12, "{five:?}");
+        assert!(
+            (five.interval.low - all[78]).abs() < 1e-12
+                && (five.interval.high - all[3125 - 79]).abs() < 1e-12,
+            "{five:?}"
+        );
     }
 
     #[test]
@@ -266,7 +291,10 @@ mod tests {
         let drawn = paired_bootstrap(&values).unwrap();
         // The standard error of the mean is sqrt(5.25 / 40) = 0.362.
         assert!((drawn.mean - 0.5).abs() < 1e-12);
-        assert!((drawn.low + 0.21).abs() < 0.05 && (drawn.high - 1.21).abs() < 0.05, "{drawn:?}");
+        assert!(
+            (drawn.interval.low + 0.21).abs() < 0.05 && (drawn.interval.high - 1.21).abs() < 0.05,
+            "{drawn:?}"
+        );
         assert!((drawn.below - 0.08).abs() < 0.03, "{drawn:?}");
         assert_eq!(paired_bootstrap(&values), Some(drawn));
     }

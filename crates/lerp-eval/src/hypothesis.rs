@@ -39,8 +39,8 @@ pub fn holm(p: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..p.len()).collect();
     order.sort_by(|a, b| p[*a].total_cmp(&p[*b]));
     let (mut corrected, mut most) = (vec![0.0; p.len()], 0.0_f64);
-    for (place, i) in order.into_iter().enumerate() {
-        most = most.max(p[i] * (p.len() - place) as f64).min(1.0);
+    for (rank, i) in order.into_iter().enumerate() {
+        most = most.max(p[i] * (p.len() - rank) as f64).min(1.0);
         corrected[i] = most;
     }
     corrected

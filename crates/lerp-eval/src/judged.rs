@@ -157,16 +157,16 @@ impl Judged {
             straight.push(euclidean_distance(path[0], path[STEPS]) as f32);
         }
         let by_position = output.features.reshape((pairs, POSITIONS, rows.width()))?;
-        let at = |places: &[usize]| -> Result<Tensor> {
+        let at = |chosen: &[usize]| -> Result<Tensor> {
             let at: Vec<Tensor> =
-                places.iter().map(|i| by_position.narrow(1, *i, 1)).collect::<candle_core::Result<_>>()?;
+                chosen.iter().map(|i| by_position.narrow(1, *i, 1)).collect::<candle_core::Result<_>>()?;
             Ok(Tensor::cat(&at, 1)?.flatten(0, 1)?.contiguous()?)
         };
         let inside: Vec<[bool; POSITIONS]> = chunks(&real.neighbourhoods.contains(&output.features)?);
-        let realism = |places: &[usize]| -> Result<Realism> {
-            let distance = real.reference.distance(&at(places)?, places.len())?;
+        let realism = |chosen: &[usize]| -> Result<Realism> {
+            let distance = real.reference.distance(&at(chosen)?, chosen.len())?;
             let found: Vec<bool> =
-                inside.iter().flat_map(|row| places.iter().map(|position| row[*position])).collect();
+                inside.iter().flat_map(|row| chosen.iter().map(|position| row[*position])).collect();
             Ok(Realism { distance, precision: share(found.into_iter()) })
         };
         let (middle, reconstructions) = (realism(&MIDDLE)?, realism(&ENDS)?);
@@ -294,11 +294,11 @@ mod tests {
     /// for points left of 0.5 and class 1 for points right of it.
     fn output(paths: &[[[f32; 2]; POSITIONS]]) -> JudgeOutput {
         let flat: Vec<f32> = paths.as_flattened().as_flattened().to_vec();
-        let places = || paths.as_flattened().iter().map(|point| point[0]);
+        let coordinates = || paths.as_flattened().iter().map(|point| point[0]);
         JudgeOutput {
             features: Tensor::from_vec(flat, (paths.len() * POSITIONS, 2), &Device::Cpu).unwrap(),
-            predicted: places().map(|x| u32::from(x > 0.5)).collect(),
-            probabilities: places().map(|x| 0.5 + (x - 0.5).abs()).collect(),
+            predicted: coordinates().map(|x| u32::from(x > 0.5)).collect(),
+            probabilities: coordinates().map(|x| 0.5 + (x - 0.5).abs()).collect(),
         }
     }
 

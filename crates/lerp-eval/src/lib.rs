@@ -57,12 +57,12 @@ pub use judged::{
 pub use kernel::{KernelDistance, KernelReference, kernel_distance};
 pub use lines::LineMetrics;
 pub use metric::{
-    EVALUATION_BATCH, Interpolated, Metric, Subject, Tested, check_metrics, check_recorded, measured,
-    recorded, test_images, test_pairs,
+    EVALUATION_BATCH, Interpolated, Metric, PairEnds, Subject, TestImages, check_metrics, check_recorded,
+    measured, recorded, test_images, test_pairs,
 };
 pub use neighbours::Neighbourhoods;
 pub use quantity::{Better, Quantity, When, quantities};
 pub use ranks::{Ranking, rank};
 pub use reference::{LineReference, ReferenceImages};
 pub use rows::Labelled;
-pub use stats::{final_count, final_value, mean_std, median, wilson_interval};
+pub use stats::{Interval, final_count, final_value, median, wilson_interval};

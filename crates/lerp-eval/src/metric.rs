@@ -77,7 +77,7 @@ pub struct Subject<'a> {
 
 /// Test images with a model's reconstructions and latents. All tensors are `f32` on the CPU.
 #[derive(Debug, Clone)]
-pub struct Tested {
+pub struct TestImages {
     /// The images, `[images, height, width, channels]`.
     pub images: Tensor,
     /// Their reconstructions, of the same shape, not clipped.
@@ -88,11 +88,33 @@ pub struct Tested {
     pub labels: Option<Vec<u32>>,
 }
 
+/// The images that interpolations begin and end with.
+#[derive(Debug, Clone)]
+pub struct PairEnds {
+    /// The images at α = 0, `[pairs, height, width, channels]`.
+    pub left: Tensor,
+    /// The images at α = 1, `[pairs, height, width, channels]`.
+    pub right: Tensor,
+}
+
+impl PairEnds {
+    /// Takes the first `pairs` images as left ones and the next `pairs` images as right ones.
+    ///
+    /// # Shapes
+    /// `images` `[n, height, width, channels]` with `n` of at least `2·pairs`.
+    ///
+    /// # Errors
+    /// If there are fewer images.
+    pub fn of_halves(images: &Tensor, pairs: usize) -> Result<Self> {
+        Ok(Self { left: images.narrow(0, 0, pairs)?, right: images.narrow(0, pairs, pairs)? })
+    }
+}
+
 /// Interpolations between test images. All tensors are `f32` on the CPU.
 #[derive(Debug, Clone)]
 pub struct Interpolated {
-    /// The test images that the interpolations begin and end with, each `[pairs, height, width, channels]`.
-    pub ends: [Tensor; 2],
+    /// The test images that the interpolations begin and end with.
+    pub ends: PairEnds,
     /// The interpolated latents, `[pairs, positions, ...]`.
     pub latents: Tensor,
     /// The images decoded from these latents, `[pairs, positions, height, width, channels]`, not clipped.
@@ -112,7 +134,7 @@ impl Subject<'_> {
     ///
     /// # Errors
     /// If the images cannot be read, or the model fails.
-    pub fn test(&self) -> Result<Tested> {
+    pub fn test(&self) -> Result<TestImages> {
         let count = self.dataset.count(Split::Test)?;
         let samples = count.map_or(self.samples, |count| count.min(self.samples));
         let (mut images, mut reconstructions, mut latents) = (Vec::new(), Vec::new(), Vec::new());
@@ -130,7 +152,7 @@ impl Subject<'_> {
             }
         }
         let whole = |parts: &[Tensor]| Tensor::cat(parts, 0);
-        Ok(Tested {
+        Ok(TestImages {
             images: whole(&images)?,
             reconstructions: whole(&reconstructions)?,
             latents: whole(&latents)?,
@@ -144,7 +166,7 @@ impl Subject<'_> {
     /// # Errors
     /// If the images cannot be read, or the model fails.
     pub fn between(&self, pairs: usize, positions: &[f64]) -> Result<Interpolated> {
-        let [left, right] = test_pairs(self.dataset, pairs, &self.draws)?;
+        let PairEnds { left, right } = test_pairs(self.dataset, pairs, &self.draws)?;
         let (mut latents, mut images) = (Vec::new(), Vec::new());
         let pairs = left.dim(0)?;
         for first in (0..pairs).step_by(EVALUATION_BATCH) {
@@ -164,7 +186,7 @@ impl Subject<'_> {
             images.push(Tensor::stack(&x, 1)?);
         }
         Ok(Interpolated {
-            ends: [on_cpu(&left)?, on_cpu(&right)?],
+            ends: PairEnds { left: on_cpu(&left)?, right: on_cpu(&right)? },
             latents: Tensor::cat(&latents, 0)?,
             images: Tensor::cat(&images, 0)?,
         })
@@ -191,21 +213,17 @@ pub fn test_images(dataset: &dyn Dataset, first: usize, size: usize, draws: &Dra
 /// Returns left and right test images: those with indices `i` and `i + n` of the first `2 n` ones, where `n` is at
 /// most `pairs`; or as many generated ones. If there is only one image, it is both.
 ///
-/// # Shapes
-/// Both are `[n, height, width, channels]`.
-///
 /// # Errors
 /// If the images cannot be read.
-pub fn test_pairs(dataset: &dyn Dataset, pairs: usize, draws: &Draws) -> Result<[Tensor; 2]> {
+pub fn test_pairs(dataset: &dyn Dataset, pairs: usize, draws: &Draws) -> Result<PairEnds> {
     let Some(count) = dataset.count(Split::Test)? else {
-        let images = dataset.test_batch(2 * pairs, draws)?.images;
-        return Ok([images.narrow(0, 0, pairs)?, images.narrow(0, pairs, pairs)?]);
+        return PairEnds::of_halves(&dataset.test_batch(2 * pairs, draws)?.images, pairs);
     };
     let n = (count / 2).clamp(1, pairs.max(1));
     let end = count.min(2 * n);
     let left = dataset.range(Split::Test, 0..n, draws.device())?;
     let right = dataset.range(Split::Test, end - n..end, draws.device())?;
-    Ok([left.images, right.images])
+    Ok(PairEnds { left: left.images, right: right.images })
 }
 
 /// Returns a metric's quantities under the keys that files use: with `eval/` or `final/`.

@@ -164,16 +164,16 @@ mod tests {
         // r = prdc.prdc.compute_nearest_neighbour_distances(x, 1); np.flatnonzero((d(x, y) < r[:, None]).any(0))
         let x = tensor((0..1200).map(f64::from).map(|k| (k * k).sin()).collect(), 4);
         let y = tensor((0..400).map(f64::from).map(|k| 1.2 * (k * k + k).cos()).collect(), 4);
-        let places = |of: &Tensor, x: &Tensor, k| -> Vec<usize> {
+        let indices = |of: &Tensor, x: &Tensor, k| -> Vec<usize> {
             let inside = Neighbourhoods::of(of, k).unwrap().contains(x).unwrap();
             (0..inside.len()).filter(|i| inside[*i]).collect()
         };
         let first =
             [3, 13, 17, 20, 25, 27, 39, 42, 43, 45, 48, 59, 61, 63, 67, 68, 69, 70, 74, 75, 84, 87, 90, 98];
-        assert_eq!(places(&x, &y, 1), first);
-        assert_eq!([3, 5].map(|k| places(&x, &y, k).len()), [70, 92]);
+        assert_eq!(indices(&x, &y, 1), first);
+        assert_eq!([3, 5].map(|k| indices(&x, &y, k).len()), [70, 92]);
         // The improved recall is 0.71 and 0.9867 of 300 rows.
-        assert_eq!([1, 3].map(|k| places(&y, &x, k).len()), [213, 296]);
+        assert_eq!([1, 3].map(|k| indices(&y, &x, k).len()), [213, 296]);
     }
 
     #[test]

@@ -9,14 +9,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
-use crate::{Error, Labelled, Result, minimise::minimise, rows::Rows, stats::wilson_interval};
+use crate::{
+    Error, Labelled, Result,
+    minimise::minimise,
+    rows::Rows,
+    stats::{Interval, wilson_interval},
+};
 
 /// The number of examples in one matrix product, which bounds the length of sums in `f32`.
 const EXAMPLES_PER_BLOCK: usize = 4096;
 
 /// The stopping criteria of a fit.
 #[derive(Debug, Clone, Copy)]
-pub struct Options<'a> {
+pub struct ProbeOptions<'a> {
     /// Maximum number of optimiser steps.
     pub max_iterations: usize,
     /// Relative tolerance: the fit has converged when ten steps lower the loss by no more than this share of it (or
@@ -26,7 +31,7 @@ pub struct Options<'a> {
     pub stop: Option<&'a AtomicBool>,
 }
 
-impl Default for Options<'_> {
+impl Default for ProbeOptions<'_> {
     /// At most 2000 steps, with a tolerance of 1e-4.
     fn default() -> Self {
         Self { max_iterations: 2000, tolerance: 1e-4, stop: None }
@@ -39,7 +44,7 @@ pub struct Fitted {
     /// Accuracy on the test examples, from 0 to 1; of equally large logits the first is the predicted class.
     pub test_accuracy: f64,
     /// Its 95 % confidence interval ([`wilson_interval`]).
-    pub test_interval: (f64, f64),
+    pub test_interval: Interval,
     /// Accuracy on the training examples, from 0 to 1.
     pub train_accuracy: f64,
     /// Mean softmax cross entropy on the training examples, in nats.
@@ -67,18 +72,18 @@ pub struct Fitted {
 /// # Examples
 /// ```
 /// use candle_core::{Device, Tensor};
-/// use lerp_eval::{Labelled, probe::{Options, fit}};
+/// use lerp_eval::{Labelled, probe::{ProbeOptions, fit}};
 ///
 /// // The only feature of an example is its class.
 /// let labels: Vec<u32> = (0..40).map(|i| i % 2).collect();
 /// let features: Vec<f32> = labels.iter().map(|label| *label as f32).collect();
 /// let features = Tensor::from_vec(features, (40, 1), &Device::Cpu)?;
 /// let examples = Labelled { features: &features, labels: &labels };
-/// let fitted = fit(examples, examples, &Options::default())?;
+/// let fitted = fit(examples, examples, &ProbeOptions::default())?;
 /// assert_eq!((fitted.train_accuracy, fitted.test_accuracy), (1.0, 1.0));
 /// # Ok::<(), lerp_eval::Error>(())
 /// ```
-pub fn fit(train: Labelled, test: Labelled, options: &Options) -> Result<Fitted> {
+pub fn fit(train: Labelled, test: Labelled, options: &ProbeOptions) -> Result<Fitted> {
     let (train_labels, test_labels) = (train.labels, test.labels);
     let stopped = || options.stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
     let mut train = Rows::new("training features", train.features)?;
@@ -95,11 +100,13 @@ pub fn fit(train: Labelled, test: Labelled, options: &Options) -> Result<Fitted>
     let mut classes = train_labels.to_vec();
     classes.sort_unstable();
     classes.dedup();
-    let place = |labels: &[u32]| -> Vec<Option<usize>> {
+    let known_classes = |labels: &[u32]| -> Vec<Option<usize>> {
         labels.iter().map(|label| classes.binary_search(label).ok()).collect()
     };
-    let (train, test) =
-        (Examples::new(&train, &place(train_labels))?, Examples::new(&test, &place(test_labels))?);
+    let (train, test) = (
+        Examples::new(&train, &known_classes(train_labels))?,
+        Examples::new(&test, &known_classes(test_labels))?,
+    );
     let parameters = vec![0.0; (train.width + 1) * classes.len()];
     let found = minimise(parameters, options.max_iterations, options.tolerance, |parameters| {
         if stopped() {
@@ -172,14 +179,18 @@ struct Pass {
 }
 
 impl Examples {
-    fn new(rows: &Rows, places: &[Option<usize>]) -> Result<Self> {
+    fn new(rows: &Rows, classes_of_rows: &[Option<usize>]) -> Result<Self> {
         let width = rows.width();
-        let blocks =
-            rows.values().chunks(EXAMPLES_PER_BLOCK * width).zip(places.chunks(EXAMPLES_PER_BLOCK)).map(
-                |(values, places)| {
-                    Ok((Tensor::from_slice(values, (places.len(), width), &Device::Cpu)?, places.to_vec()))
-                },
-            );
+        let blocks = rows
+            .values()
+            .chunks(EXAMPLES_PER_BLOCK * width)
+            .zip(classes_of_rows.chunks(EXAMPLES_PER_BLOCK))
+            .map(|(values, classes_of_rows)| {
+                Ok((
+                    Tensor::from_slice(values, (classes_of_rows.len(), width), &Device::Cpu)?,
+                    classes_of_rows.to_vec(),
+                ))
+            });
         Ok(Self { blocks: blocks.collect::<Result<_>>()?, count: rows.len(), width })
     }
 
@@ -190,13 +201,13 @@ impl Examples {
         let weight = weight.reshape((self.width, classes))?;
         let mut pass = Pass { loss: 0.0, gradient: vec![0.0; parameters.len()], right: 0 };
         let n = self.count as f64;
-        for (features, places) in &self.blocks {
+        for (features, classes_of_rows) in &self.blocks {
             let mut logits: Vec<f32> = features.matmul(&weight)?.flatten_all()?.to_vec1()?;
             let of_rows: Vec<(f64, bool)> = logits
                 .par_chunks_mut(classes)
-                .zip(places)
+                .zip(classes_of_rows)
                 .with_min_len(256)
-                .map(|(logits, place)| residual(logits, bias, *place))
+                .map(|(logits, class)| residual(logits, bias, *class))
                 .collect();
             for (loss, right) in of_rows {
                 pass.loss += loss / n;
@@ -209,7 +220,7 @@ impl Examples {
                         *sum += f64::from(*residual) / n;
                     }
                 }
-                let residuals = Tensor::from_vec(logits, (places.len(), classes), &Device::Cpu)?;
+                let residuals = Tensor::from_vec(logits, (classes_of_rows.len(), classes), &Device::Cpu)?;
                 let part: Vec<f32> = features.t()?.matmul(&residuals)?.flatten_all()?.to_vec1()?;
                 for (sum, value) in weights.iter_mut().zip(part) {
                     *sum += f64::from(value) / n;
@@ -222,17 +233,17 @@ impl Examples {
 
 /// Replaces an example's logits, given without bias, by its probabilities less the one-hot target. Returns its
 /// loss, and whether its largest logit is that of its class.
-fn residual(logits: &mut [f32], bias: &[f64], place: Option<usize>) -> (f64, bool) {
+fn residual(logits: &mut [f32], bias: &[f64], class: Option<usize>) -> (f64, bool) {
     let logit = |i: usize| f64::from(logits[i]) + bias[i];
     let largest = (1..bias.len()).fold(0, |best, i| if logit(i) > logit(best) { i } else { best });
     let top = logit(largest);
     let normaliser = top + (0..bias.len()).map(|i| (logit(i) - top).exp()).sum::<f64>().ln();
-    let loss = place.map_or(f64::INFINITY, |place| normaliser - logit(place));
+    let loss = class.map_or(f64::INFINITY, |class| normaliser - logit(class));
     for (i, (value, bias)) in logits.iter_mut().zip(bias).enumerate() {
-        let truth = if place == Some(i) { 1.0 } else { 0.0 };
+        let truth = if class == Some(i) { 1.0 } else { 0.0 };
         *value = ((f64::from(*value) + bias - normaliser).exp() - truth) as f32;
     }
-    (loss, place == Some(largest))
+    (loss, class == Some(largest))
 }
 
 #[cfg(test)]
@@ -269,10 +280,10 @@ mod tests {
     #[test]
     fn separable_classes_are_separated() {
         let ((train, a), (test, b)) = (separable(6000, 8, 5, "train"), separable(1000, 8, 5, "test"));
-        let fitted = fit(labelled(&train, &a), labelled(&test, &b), &Options::default()).unwrap();
+        let fitted = fit(labelled(&train, &a), labelled(&test, &b), &ProbeOptions::default()).unwrap();
         assert!(fitted.converged && fitted.train_accuracy == 1.0, "{fitted:?}");
         assert!(fitted.test_accuracy > 0.985, "{fitted:?}");
-        let (low, high) = fitted.test_interval;
+        let Interval { low, high } = fitted.test_interval;
         assert!(low < fitted.test_accuracy && fitted.test_accuracy < high);
     }
 
@@ -287,7 +298,8 @@ mod tests {
         }
         let x = tensor(&x, 1);
         let examples = labelled(&x, &y);
-        let fitted = fit(examples, examples, &Options { tolerance: 1e-9, ..Options::default() }).unwrap();
+        let fitted =
+            fit(examples, examples, &ProbeOptions { tolerance: 1e-9, ..ProbeOptions::default() }).unwrap();
         let entropy = |p: f64| -(p * p.ln() + (1.0 - p) * (1.0 - p).ln());
         let expected = 0.25 * entropy(0.2) + 0.75 * entropy(0.3);
         assert!((fitted.train_loss - expected).abs() < 1e-7, "{} {expected}", fitted.train_loss);
@@ -298,7 +310,7 @@ mod tests {
     fn unseen_classes_are_wrong_and_one_class_is_always_right() {
         let x = tensor(&[0.0, 1.0, 2.0, 3.0], 1);
         let (train, test) = (labelled(&x, &[4, 4, 4, 4]), labelled(&x, &[4, 4, 4, 5]));
-        let fitted = fit(train, test, &Options::default()).unwrap();
+        let fitted = fit(train, test, &ProbeOptions::default()).unwrap();
         assert_eq!((fitted.train_accuracy, fitted.test_accuracy, fitted.train_loss), (1.0, 0.75, 0.0));
     }
 
@@ -310,7 +322,7 @@ mod tests {
         }
         let run = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            pool.install(|| fit(labelled(&train, &a), labelled(&test, &b), &Options::default()).unwrap())
+            pool.install(|| fit(labelled(&train, &a), labelled(&test, &b), &ProbeOptions::default()).unwrap())
         };
         let one = run(1);
         assert!(one.converged && one.train_loss > 0.1, "{one:?}");
@@ -321,8 +333,9 @@ mod tests {
     #[test]
     fn wrong_arguments_are_refused() {
         let x = tensor(&[0.0, 1.0, 2.0, 3.0], 2);
-        let fails =
-            |train: Labelled, test: Labelled| fit(train, test, &Options::default()).unwrap_err().to_string();
+        let fails = |train: Labelled, test: Labelled| {
+            fit(train, test, &ProbeOptions::default()).unwrap_err().to_string()
+        };
         let two = labelled(&x, &[0, 1]);
         assert!(fails(labelled(&x, &[0]), two).contains("training labels must be [2]"));
         assert!(fails(two, labelled(&tensor(&[0.0; 6], 3), &[0, 1])).contains("[rows, 2]"));

@@ -164,7 +164,7 @@ pub static CLASSIFIER_ACCURACY: Quantity = Quantity::new(
     "eval/classifier_accuracy",
     "Classifier accuracy",
     Higher,
-    "Share of test images that the single-layer classifier trained beside the autoencoder tells right, from 0 to 1.",
+    "Share of test images that the single-layer classifier trained with the autoencoder classifies correctly, from 0 to 1.",
 );
 /// The number of test images of an evaluation.
 pub static EVALUATED_IMAGES: Quantity = Quantity::new(
@@ -203,14 +203,14 @@ pub static PROBE_ACCURACY: Quantity = Quantity::new(
     "final/probe_accuracy",
     "Fitted classifier's accuracy",
     Higher,
-    "Share of test images that a single-layer classifier tells right which was fitted to features after training, from 0 to 1.",
+    "Share of test images that a single-layer classifier, fitted to features after training, classifies correctly, from 0 to 1.",
 );
 /// Training accuracy of the classifier that is fitted after training.
 pub static PROBE_TRAIN_ACCURACY: Quantity = Quantity::new(
     "final/probe_train_accuracy",
     "Fitted classifier's accuracy in training",
     Higher,
-    "Share of the training images that the fitted classifier tells right, from 0 to 1.",
+    "Share of the training images that the fitted classifier classifies correctly, from 0 to 1.",
 );
 /// Training loss of the classifier that is fitted after training, in nats.
 pub static PROBE_LOSS: Quantity = Quantity::new(
@@ -292,14 +292,14 @@ pub static JUDGED_DISTANCE_ERROR: Quantity = Quantity::new(
     "Standard error of the kernel distance of the middle of interpolations, over interpolations and test images.",
 );
 /// Kernel distance to test images of the reconstructions at the ends of interpolations.
-pub static JUDGED_ENDS: Quantity = Quantity::new(
+pub static JUDGED_ENDS_DISTANCE: Quantity = Quantity::new(
     "eval/judged_ends_distance",
     "Kernel distance of reconstructions",
     Lower,
     "Kernel distance (KID) of the reconstructions at the ends of interpolations to test images, in a judge's features.",
 );
-/// Standard error of [`JUDGED_ENDS`].
-pub static JUDGED_ENDS_ERROR: Quantity = Quantity::new(
+/// Standard error of [`JUDGED_ENDS_DISTANCE`].
+pub static JUDGED_ENDS_DISTANCE_ERROR: Quantity = Quantity::new(
     "eval/judged_ends_distance_error",
     "Kernel distance of reconstructions, error",
     Neither,
@@ -396,8 +396,8 @@ pub static OF_CLUSTERS: [&Quantity; 4] =
 pub static BY_JUDGE: [&Quantity; 10] = [
     &JUDGED_DISTANCE,
     &JUDGED_DISTANCE_ERROR,
-    &JUDGED_ENDS,
-    &JUDGED_ENDS_ERROR,
+    &JUDGED_ENDS_DISTANCE,
+    &JUDGED_ENDS_DISTANCE_ERROR,
     &JUDGED_PRECISION,
     &JUDGED_ENDS_PRECISION,
     &JUDGED_SMOOTHNESS,

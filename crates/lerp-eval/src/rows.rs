@@ -122,7 +122,7 @@ impl Features {
         };
         let values: Vec<f64> = lerp_core::on_host(tensor)?.flatten_all()?.to_vec1()?;
         match values.iter().position(|value| !value.is_finite()) {
-            Some(place) => Err(Error::NotFinite { what, row: place / width }),
+            Some(index) => Err(Error::NotFinite { what, row: index / width }),
             None => Ok(Self { values, width }),
         }
     }

@@ -32,24 +32,24 @@ pub fn final_count(evaluations: usize) -> usize {
 /// Returns a run's final value: the median of its last [`final_count`] evaluations.
 ///
 /// ```
-/// use lerp_eval::{final_value, mean_std};
+/// use lerp_eval::{Sample, final_value};
 ///
 /// // Of a short run, the last three evaluations count.
 /// let runs = [final_value(&[9.0, 5.0, 1.0, 2.0, 3.0]), final_value(&[9.0, 8.0, 6.0, 4.0, 2.0])];
 /// assert_eq!(runs, [2.0, 4.0]);
-/// assert_eq!(mean_std(&runs), (3.0, 1.0));
+/// assert_eq!(Sample::of(&runs), Sample { mean: 3.0, std: 1.0, n: 2 });
 /// ```
 pub fn final_value(values: &[f64]) -> f64 {
     median(&values[values.len() - final_count(values.len())..])
 }
 
-/// Returns the mean and the population standard deviation (divisor n, as the paper's "±" over runs); NaN for no
-/// values.
-pub fn mean_std(values: &[f64]) -> (f64, f64) {
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
-    (mean, variance.sqrt())
+/// A confidence interval.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Interval {
+    /// Its lower end.
+    pub low: f64,
+    /// Its upper end.
+    pub high: f64,
 }
 
 /// Returns the 95 % Wilson score interval of an `accuracy` measured on `n` examples (Wilson, "Probable inference,
@@ -58,7 +58,7 @@ pub fn mean_std(values: &[f64]) -> (f64, f64) {
 ///
 /// # Errors
 /// If `accuracy` lies outside `[0, 1]` or `n` is 0.
-pub fn wilson_interval(accuracy: f64, n: usize) -> Result<(f64, f64)> {
+pub fn wilson_interval(accuracy: f64, n: usize) -> Result<Interval> {
     /// The 97.5 % quantile of the standard normal distribution.
     const Z: f64 = 1.959_963_984_540_054;
     if !(0.0..=1.0).contains(&accuracy) {
@@ -70,7 +70,7 @@ pub fn wilson_interval(accuracy: f64, n: usize) -> Result<(f64, f64)> {
     let (n, z2) = (n as f64, Z * Z);
     let centre = (accuracy + z2 / (2.0 * n)) / (1.0 + z2 / n);
     let half = Z * (accuracy * (1.0 - accuracy) / n + z2 / (4.0 * n * n)).sqrt() / (1.0 + z2 / n);
-    Ok(((centre - half).max(0.0), (centre + half).min(1.0)))
+    Ok(Interval { low: (centre - half).max(0.0), high: (centre + half).min(1.0) })
 }
 
 #[cfg(test)]
@@ -102,13 +102,6 @@ mod tests {
     }
 
     #[test]
-    fn deviations_divide_by_n() {
-        assert_eq!(mean_std(&[1.0, 3.0]), (2.0, 1.0));
-        assert_eq!(mean_std(&[5.0]), (5.0, 0.0));
-        assert!(mean_std(&[]).0.is_nan());
-    }
-
-    #[test]
     fn wilson_intervals_equal_published_ones() {
         // Newcombe, "Two-sided confidence intervals for the single proportion", 1998, table I, method 3.
         for (right, n, lower, upper) in [
@@ -117,10 +110,10 @@ mod tests {
             (0, 20, 0.0, 0.1611),
             (1, 29, 0.0061, 0.1718),
         ] {
-            let (a, b) = wilson_interval(f64::from(right) / n as f64, n).unwrap();
+            let Interval { low: a, high: b } = wilson_interval(f64::from(right) / n as f64, n).unwrap();
             assert!((a - lower).abs() < 6e-5 && (b - upper).abs() < 6e-5, "{right} of {n}: {a} to {b}");
         }
-        let (low, high) = wilson_interval(1.0, 10_000).unwrap();
+        let Interval { low, high } = wilson_interval(1.0, 10_000).unwrap();
         assert!(low > 0.9996 && low < 1.0 && high == 1.0);
         for (accuracy, n) in [(f64::NAN, 5), (1.1, 5), (-0.1, 5), (0.5, 0)] {
             assert!(wilson_interval(accuracy, n).is_err());

@@ -54,7 +54,7 @@ impl Card<'_> {
     /// Returns the dataset's title: the paper's name for it, or else the name in the configuration.
     fn dataset(&self) -> String {
         let name = &self.config.cell.dataset;
-        let bare = separate_option(name).0;
+        let bare = separate_option(name).bare;
         protocols().find(|known| known.name == bare).map_or_else(|| name.clone(), |known| known.title.into())
     }
 
@@ -90,7 +90,7 @@ impl Card<'_> {
                 quoted(&cell.variant)?
             ),
         ];
-        let bare = separate_option(&cell.dataset).0;
+        let bare = separate_option(&cell.dataset).bare;
         if let Some(hub) = protocols().find(|known| known.name == bare).and_then(|known| known.hub) {
             lines.push(format!("datasets: [{hub}]"));
         }
@@ -218,7 +218,7 @@ impl Card<'_> {
                 limits.push(format!("{name} is {ours} instead of the default {paper}."));
             }
         }
-        let bare = separate_option(&cell.dataset).0;
+        let bare = separate_option(&cell.dataset).bare;
         let known = protocols().find(|known| known.name == bare);
         if let (Some(known), Some(network)) = (known, cell.network.paper())
             && network.depth != known.network.depth
@@ -234,7 +234,8 @@ impl Card<'_> {
             "vqvae" => limits.push(match cell.hyper.get("restart") {
                 None => "As in the paper's code, codes that are never used are not restarted: few may be in use.".into(),
                 Some(below) => format!(
-                    "Codes whose moving count was below {below} were put back where vectors were; the paper's are not."
+                    "Codes whose moving count fell below {below} were replaced by vectors of the batch (random restarts), \
+                     which the paper does not do."
                 ),
             }),
             _ => {}

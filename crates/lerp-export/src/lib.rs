@@ -64,7 +64,7 @@ impl FromStr for Format {
 
 /// Options of [`export`].
 #[derive(Clone)]
-pub struct Options<'a> {
+pub struct ExportOptions<'a> {
     /// Folder of a sweep, or of one of its runs.
     pub dir: PathBuf,
     /// Formats to write.
@@ -110,7 +110,7 @@ struct Loaded {
 ///
 /// # Errors
 /// If no run is as the options ask for, or the folders cannot be read or written.
-pub fn export(options: &Options, tell: &mut dyn FnMut(Message)) -> Result<bool> {
+pub fn export(options: &ExportOptions, tell: &mut dyn FnMut(Message)) -> Result<bool> {
     let (runs, mut left_out) = chosen(options, tell)?;
     let out = options.out.clone().unwrap_or_else(|| options.dir.join("export"));
     check_out(&options.dir, &out)?;
@@ -173,7 +173,7 @@ pub fn export(options: &Options, tell: &mut dyn FnMut(Message)) -> Result<bool> 
 }
 
 /// Returns the runs that the options select, and a sentence about each run that cannot be read.
-fn chosen(options: &Options, tell: &mut dyn FnMut(Message)) -> Result<(Vec<Loaded>, Vec<String>)> {
+fn chosen(options: &ExportOptions, tell: &mut dyn FnMut(Message)) -> Result<(Vec<Loaded>, Vec<String>)> {
     let dir = &options.dir;
     if !dir.is_dir() {
         return Err(Error::NoFolder(dir.clone()));

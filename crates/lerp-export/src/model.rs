@@ -11,14 +11,15 @@ use candle_core::{DType, Device, Tensor, safetensors::load_buffer};
 use lerp_aae::Aae;
 use lerp_acai::Acai;
 use lerp_core::{Autoencoder, Build, Draws, ImageShape, Model, ParamStore, Spec, check_hyper, find_variant};
-use lerp_data::{Lines, separate_option};
+use lerp_data::{DatasetName, Lines, separate_option};
+use lerp_eval::PairEnds;
 use lerp_files::file_stem;
 use lerp_train::{Cell, Provenance, Run, RunRecord, State};
 use lerp_vae::Vae;
 use lerp_vqvae::VqVae;
 
 use crate::{
-    Error, Loaded, Options, Result,
+    Error, ExportOptions, Loaded, Result,
     card::Card,
     config::{Config, FORMAT, Parameter},
     write as write_file,
@@ -56,10 +57,10 @@ impl Public {
         // model.
         record.cell.builder().clone_into(&mut cell.variant);
         let mut id = record.id.clone();
-        if let Some((_, place)) = record.cell.dataset.split_once(':') {
-            let (place, option) = separate_option(place);
+        if let Some((_, location)) = record.cell.dataset.split_once(':') {
+            let DatasetName { bare: location, option } = separate_option(location);
             // Both kinds of slash, because the path may come from a machine with another operating system.
-            let name = place.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
+            let name = location.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or_default();
             let option = option.map(|option| format!("?{option}")).unwrap_or_default();
             let digest: String = provenance.data.iter().flat_map(|digest| digest.chars()).take(12).collect();
             cell.dataset = format!("{name}{option} (SHA-256 {digest})");
@@ -92,7 +93,7 @@ fn without_paths(command: &str) -> String {
 ///
 /// # Errors
 /// If the model's file is missing, damaged or not of this variant, or a file cannot be written.
-pub fn write(options: &Options, loaded: &Loaded, folder: &Path) -> Result<()> {
+pub fn write(options: &ExportOptions, loaded: &Loaded, folder: &Path) -> Result<()> {
     let run = &loaded.run;
     let public = Public::of(&run.record);
     let cell = &run.record.cell;
@@ -172,7 +173,7 @@ fn check_images(run: &Run) -> Result<Tensor> {
             (0..CHECKED_IMAGES).map(|i| (i as f64 + 0.3) * TAU / CHECKED_IMAGES as f64).collect();
         return Ok(Lines::images(&angles, &Device::Cpu)?);
     }
-    let Some((left, right)) = run.strips()?.and_then(|strips| strips.ends) else {
+    let Some(PairEnds { left, right }) = run.strips()?.and_then(|strips| strips.ends) else {
         return Err(Error::BadRun(format!("its {STRIPS} has no test images, with which to check the model")));
     };
     let images = Tensor::cat(&[left, right], 0)?;

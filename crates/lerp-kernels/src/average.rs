@@ -1,6 +1,7 @@
 //! Exponential moving averages of weights.
 
 use candle_core::{Result, Tensor, Var};
+use lerp_core::DrawStep;
 use rayon::prelude::*;
 
 use crate::{Backend, UpdateNumber, backend, cpu::with_value_mut, optim::CHUNK};
@@ -43,7 +44,7 @@ pub fn average_steps(weights: &[AveragedWeight], decay: f64, number: UpdateNumbe
         UpdateNumber::Clock(clock) => {
             // The clock still shows the previous step. The maximum is computed as `relu(ramp − least) + least`, which
             // needs no constant to be uploaded to the device.
-            let ramp = ((clock.generator().step(0, true)? + 11.0)?.recip()? * 9.0)?;
+            let ramp = ((clock.generator().step(DrawStep::Counted(0))? + 11.0)?.recip()? * 9.0)?;
             let factor = ((ramp - least)?.relu()? + least)?;
             weights.iter().try_for_each(|weight| by_tensor(weight, &factor))
         }

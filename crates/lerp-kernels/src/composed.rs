@@ -102,7 +102,7 @@ pub fn mean_cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
 /// # Shapes
 /// `x` of any shape; the result has the same shape.
 pub fn leaky_relu(x: &Tensor, slope: f64) -> Result<Tensor> {
-    // The gate is a constant, so that the gradient at zero is `slope`, as in the reference implementation, and values
+    // The gate is a constant, so that the gradient at zero is `slope`, as in the paper's code, and values
     // are compared only once.
     let positive = x.detach().gt(&x.detach().zeros_like()?)?.to_dtype(x.dtype())?;
     x * ((positive * (1.0 - slope))? + slope)?

@@ -319,20 +319,31 @@ pub fn mean_cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     }
 }
 
+/// The size of an image of a line.
+#[derive(Debug, Clone, Copy)]
+pub struct LineImage {
+    /// Height of the image, pixels.
+    pub height: usize,
+    /// Width of the image, pixels.
+    pub width: usize,
+    /// Width of the line, pixels.
+    pub line_width: f64,
+}
+
 /// Draws lines on the tensor's device, from the image's centre at the angles `2π·turn`, with pixel values in [-1, 1].
-/// `thickness` is in pixels. Returns `None` if the device has no kernel for it.
+/// Returns `None` if the device has no kernel for it.
 ///
 /// # Shapes
 /// `turns` `[n]`, `f64`; result `[n, height, width, 1]`, `f32`.
 ///
 /// # Errors
 /// If the launch fails.
-pub fn draw_lines(turns: &Tensor, height: usize, width: usize, thickness: f64) -> Result<Option<Tensor>> {
+pub fn draw_lines(turns: &Tensor, image: LineImage) -> Result<Option<Tensor>> {
     match turns.device() {
         #[cfg(feature = "cuda")]
-        Device::Cuda(_) => cuda::draw_lines(turns, height, width, thickness).map(Some),
+        Device::Cuda(_) => cuda::draw_lines(turns, image).map(Some),
         _ => {
-            let _ = (height, width, thickness);
+            let _ = image;
             Ok(None)
         }
     }

@@ -99,7 +99,7 @@ impl Module for Conv {
 
 /// A dense layer `x·weight + bias`.
 ///
-/// candle-nn's `Linear` stores its weight as `[out, in]`, the reference's code and the golden values as
+/// candle-nn's `Linear` stores its weight as `[out, in]`, the paper's code and the golden values as
 /// `[in, out]`. On a GPU this layer is a single kernel launch.
 ///
 /// ```

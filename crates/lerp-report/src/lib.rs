@@ -9,17 +9,18 @@
 //! ```no_run
 //! use std::path::Path;
 //!
-//! use lerp_report::{Options, TerminalStyle, report};
+//! use lerp_report::{ReportOptions, TerminalStyle, report};
 //!
-//! let options = Options { terminal: Some(TerminalStyle::Colored), ..Options::default() };
+//! let options = ReportOptions { terminal: Some(TerminalStyle::Colored), ..ReportOptions::default() };
 //! let outcome = report(Path::new("results/quick"), &options)?;
 //! println!("{}", outcome.terminal);
 //! # Ok::<(), lerp_report::Error>(())
 //! ```
 //!
-//! Inside, each folder has one door, its `mod.rs`: `reading` reads a sweep, `paper` compares it with the paper,
-//! `statistics` computes what several tables and figures show, `claims` tests claims, `tables` and `figures` show all of
-//! it, and `page` puts these together. `writing` reads a sweep, draws its figures, writes its tables, and makes the page.
+//! Inside, each folder has one door, its `mod.rs`: `paper` has the paper's numbers, `reading` reads a sweep,
+//! `verdicts` says how its runs compare with the paper, `statistics` computes what several tables and figures show,
+//! `claims` tests claims, `tables` and `figures` show all of it, and `page` puts these together. A folder uses only
+//! those named before it. `writing` reads a sweep, draws its figures, writes its tables, and makes the page.
 
 mod claims;
 mod error;
@@ -31,8 +32,9 @@ mod reading;
 mod statistics;
 mod tables;
 pub mod text;
+mod verdicts;
 mod writing;
 
 pub use error::{Error, Result};
 pub use reading::PixelReference;
-pub use writing::{Options, ReportOutcome, TerminalStyle, compare, report};
+pub use writing::{ReportOptions, ReportOutcome, TerminalStyle, compare, report};

@@ -11,14 +11,14 @@ use lerp_data::{Dataset, Lines};
 use lerp_files::printable;
 
 use crate::{
-    reading::{ImageSet, LoadedRun, RunGroup, Sweep},
+    reading::{LoadedRun, RunGroup, SizedImageSet, Sweep},
     text::{count, short_digest, unique},
 };
 
 /// Identifies the runs behind a table or figure, so that a reader can tell whether two of them show the same runs. It
 /// does not contain the time of drawing, so that drawing again changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Provenance {
+pub struct ReportProvenance {
     /// The number of runs.
     runs: usize,
     /// A hash of the runs' cells: eight hexadecimal digits.
@@ -42,12 +42,12 @@ pub struct Provenance {
 
 impl Sweep {
     /// Collects the provenance of a table of `groups`.
-    pub fn provenance(&self, groups: &[&RunGroup]) -> Provenance {
-        Provenance::of(groups, &command(&self.dir, None))
+    pub fn provenance(&self, groups: &[&RunGroup]) -> ReportProvenance {
+        ReportProvenance::of(groups, &command(&self.dir, None))
     }
 }
 
-impl Provenance {
+impl ReportProvenance {
     /// Collects the provenance of all runs of `groups`, finished or not. `command` is the command that makes the table
     /// or figure again.
     pub fn of(groups: &[&RunGroup], command: &str) -> Self {
@@ -155,7 +155,7 @@ fn data<'a>(groups: &[&'a RunGroup]) -> String {
             _ if record.dataset_title.is_some() => "from code".to_owned(),
             _ => "unknown".to_owned(),
         };
-        (group.set.as_ref().map_or_else(|| Lines.title(), ImageSet::title), sum)
+        (group.set.as_ref().map_or_else(|| Lines.title(), SizedImageSet::title), sum)
     };
     let found = unique(
         groups

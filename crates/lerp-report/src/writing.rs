@@ -8,7 +8,7 @@ use crate::{Result, figures, page, reading::Sweep, statistics::Analysis, tables}
 
 /// Options of a report.
 #[derive(Debug, Clone, Default)]
-pub struct Options {
+pub struct ReportOptions {
     /// Draws only the figure of this name. On lines: `2` (`2a` to `2f`), `3` (`3a` to `3g`), `5`, `curves`, `paths`,
     /// `turns`, `norms`, `critic`, `samples-aae`. On image sets: `4`, `6` to `11`, and names that contain the image set
     /// and the size of its latents, such as `strips-cifar10-256`, `curves-mnist-32`, `norms-mnist-32`,
@@ -62,19 +62,19 @@ impl ReportOutcome {
 /// ```no_run
 /// use std::path::Path;
 ///
-/// use lerp_report::{Options, report};
+/// use lerp_report::{ReportOptions, report};
 ///
 /// let sweep = Path::new("results/quick");
-/// let outcome = report(sweep, &Options::default())?;
+/// let outcome = report(sweep, &ReportOptions::default())?;
 /// for sentence in outcome.left_out.iter().chain(&outcome.notices) {
 ///     println!("{sentence}");
 /// }
 ///
 /// // Only Figure 3.
-/// report(sweep, &Options { figure: Some("3".into()), ..Options::default() })?;
+/// report(sweep, &ReportOptions { figure: Some("3".into()), ..ReportOptions::default() })?;
 /// # Ok::<(), lerp_report::Error>(())
 /// ```
-pub fn report(dir: &Path, options: &Options) -> Result<ReportOutcome> {
+pub fn report(dir: &Path, options: &ReportOptions) -> Result<ReportOutcome> {
     let sweep = Sweep::read(dir)?;
     let analysis = Analysis::new(&sweep, tables::rank_columns(&sweep));
     let mut failed = Vec::new();

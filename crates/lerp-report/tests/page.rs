@@ -11,7 +11,7 @@ use std::{
 };
 
 use browser::Browser;
-use lerp_report::{Options, report};
+use lerp_report::{ReportOptions, report};
 use serde_json::{Value, json};
 
 /// Copies a published sweep and writes its report anew. Returns the folder and the page.
@@ -20,7 +20,7 @@ fn page_of(name: &str) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let sweep = dir.path().join(name);
     copy(&published, &sweep);
-    report(&sweep, &Options::default()).unwrap();
+    report(&sweep, &ReportOptions::default()).unwrap();
     let page = sweep.join("index.html");
     (dir, page)
 }
@@ -97,7 +97,7 @@ fn tables_sort_and_alpha_moves_the_images() {
     let tile = ".tile:nth-child(2)";
     let words = |b: &mut Browser| b.value("document.querySelector('.tile:nth-child(2)').innerText");
     let (was, said) = (browser.look(&format!("{tile} .image")), words(&mut browser));
-    let [x, y, width, height] = browser.place("#alpha");
+    let [x, y, width, height] = browser.bounds("#alpha");
     let at = |part: f64| (x + width * part, y + height / 2.0);
     browser.mouse("mousePressed", at(0.47), true);
     browser.mouse("mouseMoved", at(0.7), true);

@@ -377,7 +377,7 @@ impl RunRecord {
     /// paper's, on images of one size.
     pub(crate) fn complete(&mut self) {
         // Those versions had no datasets defined in code.
-        let dataset = separate_option(&self.cell.dataset).0;
+        let dataset = separate_option(&self.cell.dataset).bare;
         let known = DATASETS.contains(&dataset) || is_own(dataset);
         if let (None, true, Some(network)) = (&self.shape, known, self.cell.network.paper()) {
             let side = u32::try_from(network.scales).ok().and_then(|scales| SIDE.checked_shr(scales));

@@ -49,7 +49,7 @@ struct Rule {
     /// The rule in words.
     text: &'static str,
     /// Checks it, with a folder for files.
-    check: fn(&Subject, &Path) -> Result<()>,
+    check: fn(&CheckedVariant, &Path) -> Result<()>,
 }
 
 /// The losses of each step, by name.
@@ -82,7 +82,7 @@ fn check_network(variant: &dyn Variant, kind: NetworkKind, device: &Device) -> R
     let dir = dir.path();
     let small = variant.network("conformance", NETWORK);
     let network = kind.check(&Hyper::new(), small)?;
-    let subject = Subject { variant, network, hyper: variant.check(&Hyper::new())?, device };
+    let subject = CheckedVariant { variant, network, hyper: variant.check(&Hyper::new())?, device };
     let captures = subject.trainer()?.mode() != ExecutionMode::Synchronous;
     let mut rules = vec![
         Rule { text: "shapes are those of its specification", check: |subject, _| subject.shapes() },
@@ -121,14 +121,14 @@ fn check_network(variant: &dyn Variant, kind: NetworkKind, device: &Device) -> R
 /// Tensors by name, as the bits of their values.
 type Bits = Vec<(String, Vec<u32>)>;
 
-struct Subject<'a> {
+struct CheckedVariant<'a> {
     variant: &'a dyn Variant,
     network: Architecture,
     hyper: Hyper,
     device: &'a Device,
 }
 
-impl Subject<'_> {
+impl CheckedVariant<'_> {
     fn broken<T>(&self, problem: impl Into<String>) -> Result<T> {
         Err(Error::NotConforming { variant: self.variant.name().into(), problem: problem.into() })
     }

@@ -130,7 +130,7 @@ fn machine_name() -> String {
 
 /// What to do about a lease that another process has created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Decision {
+enum LeaseDecision {
     /// The holder is gone: remove its lease.
     TakeOver,
     /// The holder is alive: give up.
@@ -147,20 +147,22 @@ fn decide(
     holder: Option<&Holder>,
     age: Duration,
     is_running: impl Fn(&str, u32) -> Option<bool>,
-) -> Decision {
+) -> LeaseDecision {
     // The holder had the file lock, and this process on the same machine has it now, so the holder is gone.
     let has_lost_its_lock = |holder: &Holder| ours.locked && holder.locked && holder.machine == ours.machine;
     match holder {
-        Some(holder) if ours.is_later_start_of(holder) || has_lost_its_lock(holder) => Decision::TakeOver,
-        _ if age < STALE_AFTER => Decision::Wait,
+        Some(holder) if ours.is_later_start_of(holder) || has_lost_its_lock(holder) => {
+            LeaseDecision::TakeOver
+        }
+        _ if age < STALE_AFTER => LeaseDecision::Wait,
         // The holder is a process of this process's own job, and Slurm knows only whether the job is running.
-        Some(holder) if holder.job == ours.job && holder.restart == ours.restart => Decision::TakeOver,
+        Some(holder) if holder.job == ours.job && holder.restart == ours.restart => LeaseDecision::TakeOver,
         Some(Holder { job: Some(job), restart, .. }) => match is_running(job, *restart) {
-            Some(true) => Decision::GiveUp,
-            None if age < STALE_AFTER_WITHOUT_SLURM => Decision::GiveUp,
-            _ => Decision::TakeOver,
+            Some(true) => LeaseDecision::GiveUp,
+            None if age < STALE_AFTER_WITHOUT_SLURM => LeaseDecision::GiveUp,
+            _ => LeaseDecision::TakeOver,
         },
-        _ => Decision::TakeOver,
+        _ => LeaseDecision::TakeOver,
     }
 }
 
@@ -207,11 +209,11 @@ impl Lease {
                 return Err(busy_error(dir));
             }
             match decide(&ours, holder.as_ref(), age, lerp_cluster::is_running) {
-                Decision::TakeOver => {
+                LeaseDecision::TakeOver => {
                     remove_lease(dir, holder.as_ref().map(|holder| holder.nonce.as_str()))?;
                 }
-                Decision::GiveUp => return Err(busy_error(dir)),
-                Decision::Wait => {
+                LeaseDecision::GiveUp => return Err(busy_error(dir)),
+                LeaseDecision::Wait => {
                     if first_look.is_none() {
                         let who = holder.as_ref().map_or("another process".into(), Holder::described);
                         notice(&format!(
@@ -450,32 +452,32 @@ mod tests {
         let (new, old, very_old) = (Duration::from_secs(1), STALE_AFTER, STALE_AFTER_WITHOUT_SLURM);
         let us = holder("m1", Some("7"), 1);
         // A file lock tells about processes of the same machine, but not about those of another one.
-        assert_eq!(decided(&us, &holder("m1", None, 0), new, None), Decision::TakeOver);
-        assert_eq!(decided(&us, &holder("m2", None, 0), new, None), Decision::Wait);
-        assert_eq!(decided(&us, &holder("m2", None, 0), old, None), Decision::TakeOver);
+        assert_eq!(decided(&us, &holder("m1", None, 0), new, None), LeaseDecision::TakeOver);
+        assert_eq!(decided(&us, &holder("m2", None, 0), new, None), LeaseDecision::Wait);
+        assert_eq!(decided(&us, &holder("m2", None, 0), old, None), LeaseDecision::TakeOver);
         let unlocked = Holder { locked: false, ..us.clone() };
-        assert_eq!(decided(&unlocked, &holder("m1", None, 0), new, None), Decision::Wait);
+        assert_eq!(decided(&unlocked, &holder("m1", None, 0), new, None), LeaseDecision::Wait);
         assert_eq!(
             decided(&us, &Holder { locked: false, ..holder("m1", None, 0) }, new, None),
-            Decision::Wait
+            LeaseDecision::Wait
         );
         // An earlier and a later start of the same job.
-        assert_eq!(decided(&us, &holder("m2", Some("7"), 0), new, Some(true)), Decision::TakeOver);
-        assert_eq!(decided(&us, &holder("m2", Some("7"), 2), new, Some(true)), Decision::Wait);
+        assert_eq!(decided(&us, &holder("m2", Some("7"), 0), new, Some(true)), LeaseDecision::TakeOver);
+        assert_eq!(decided(&us, &holder("m2", Some("7"), 2), new, Some(true)), LeaseDecision::Wait);
         // Another job: Slurm's answer decides, if there is one.
         let other = holder("m2", Some("8"), 0);
-        assert_eq!(decided(&us, &other, new, Some(false)), Decision::Wait);
-        assert_eq!(decided(&us, &other, old, Some(false)), Decision::TakeOver);
-        assert_eq!(decided(&us, &other, very_old, Some(true)), Decision::GiveUp);
-        assert_eq!(decided(&us, &other, old, None), Decision::GiveUp);
-        assert_eq!(decided(&us, &other, very_old, None), Decision::TakeOver);
+        assert_eq!(decided(&us, &other, new, Some(false)), LeaseDecision::Wait);
+        assert_eq!(decided(&us, &other, old, Some(false)), LeaseDecision::TakeOver);
+        assert_eq!(decided(&us, &other, very_old, Some(true)), LeaseDecision::GiveUp);
+        assert_eq!(decided(&us, &other, old, None), LeaseDecision::GiveUp);
+        assert_eq!(decided(&us, &other, very_old, None), LeaseDecision::TakeOver);
         // Another process of the same start of this job, on a file system without locks.
         let same = Holder { locked: false, ..holder("m1", Some("7"), 1) };
-        assert_eq!(decided(&unlocked, &same, new, Some(true)), Decision::Wait);
-        assert_eq!(decided(&unlocked, &same, old, Some(true)), Decision::TakeOver);
+        assert_eq!(decided(&unlocked, &same, new, Some(true)), LeaseDecision::Wait);
+        assert_eq!(decided(&unlocked, &same, old, Some(true)), LeaseDecision::TakeOver);
         // A holder that cannot be read.
-        assert_eq!(decide(&us, None, new, |_, _| None), Decision::Wait);
-        assert_eq!(decide(&us, None, old, |_, _| None), Decision::TakeOver);
+        assert_eq!(decide(&us, None, new, |_, _| None), LeaseDecision::Wait);
+        assert_eq!(decide(&us, None, old, |_, _| None), LeaseDecision::TakeOver);
     }
 
     #[test]

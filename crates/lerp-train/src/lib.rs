@@ -101,7 +101,7 @@ pub use origin::{ExternalModel, Origin};
 pub use paths::{Paths, Profile};
 pub use progress_file::{LiveProgress, Phase};
 pub use protocol::{
-    MAX_TEST_IMAGES, PROTOCOL_BATCH, PROTOCOL_CADENCE, PROTOCOL_RATE, PROTOCOL_RESTARTS, PROTOCOL_SAMPLES,
+    MAX_TEST_IMAGES, PROTOCOL_BATCH, PROTOCOL_EVAL_EVERY, PROTOCOL_RATE, PROTOCOL_RESTARTS, PROTOCOL_SAMPLES,
     PROTOCOL_TEST_LINES,
 };
 pub use representation::{MAX_PROBE_IMAGES, probe_and_cluster_pixels};

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor};
 use lerp_core::{Autoencoder, Draws};
 use lerp_data::Dataset;
 use lerp_eval::{
-    LineMetrics, POSITIONS,
+    LineMetrics, POSITIONS, PairEnds,
     quantity::{CRITIC_ALPHA, OF_CRITIC},
     test_pairs,
 };
@@ -150,7 +150,7 @@ impl Paths {
     /// If the images cannot be read or the tensor library fails.
     pub(crate) fn of_images(learner: &Learner, dataset: &dyn Dataset, draws: &Draws) -> Result<Self> {
         let model = learner.model();
-        let [left, right] = test_pairs(dataset, IMAGE_PAIRS, draws)?;
+        let PairEnds { left, right } = test_pairs(dataset, IMAGE_PAIRS, draws)?;
         let first = left.narrow(0, 0, 1)?;
         let left = model.encode(&left, &draws.scope("left"))?.detach();
         let right = model.encode(&right, &draws.scope("right"))?.detach();

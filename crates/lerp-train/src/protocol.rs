@@ -3,7 +3,7 @@
 /// Number of training samples of a run in the paper's protocol.
 pub const PROTOCOL_SAMPLES: u64 = 1 << 24;
 /// Number of training samples between two evaluations in the paper's protocol.
-pub const PROTOCOL_CADENCE: u64 = 1 << 16;
+pub const PROTOCOL_EVAL_EVERY: u64 = 1 << 16;
 /// Batch size in the paper's protocol.
 pub const PROTOCOL_BATCH: usize = 64;
 /// Learning rate in the paper's protocol.

@@ -19,7 +19,7 @@ pub const MAX_PROBE_IMAGES: usize = 60_000;
 
 /// Fits a single-layer classifier to features and returns its results by key.
 fn probe(Encoded { train, test }: &Encoded, stop: &AtomicBool) -> Result<Vec<(String, f64)>> {
-    let options = probe::Options { stop: Some(stop), ..probe::Options::default() };
+    let options = probe::ProbeOptions { stop: Some(stop), ..probe::ProbeOptions::default() };
     let [fit_on, tested_on] = [train, test].map(|of| Labelled { features: &of.features, labels: &of.labels });
     let fitted = probe::fit(fit_on, tested_on, &options)?;
     let values = [
@@ -105,11 +105,11 @@ fn clusters(
     let mut classes = train.labels.clone();
     classes.sort_unstable();
     classes.dedup();
-    let options = clustering::Options {
+    let options = clustering::KMeansOptions {
         clusters: classes.len(),
         restarts,
         stop: Some(stop),
-        ..clustering::Options::default()
+        ..clustering::KMeansOptions::default()
     };
     let [train, test] = [train, test].map(|of| Labelled { features: &of.latents, labels: &of.labels });
     let found = clustering::evaluate(train, test, &options, &draws.scope("clusters"))?;

@@ -272,13 +272,13 @@ impl Runs {
         // Finished runs come before others, and then the one that started first, so that a later copy changes no
         // number.
         let mut order: Vec<usize> = (0..self.runs.len()).collect();
-        order.sort_by_cached_key(|place| {
-            let run = &self.runs[*place];
+        order.sort_by_cached_key(|index| {
+            let run = &self.runs[*index];
             (run.status.state != State::Done, run.record.provenance.started.clone(), run.record.id.clone())
         });
         let mut duplicates = BTreeSet::new();
-        for place in order {
-            let record = &self.runs[place].record;
+        for index in order {
+            let record = &self.runs[index].record;
             match first.entry(record.identity()) {
                 Entry::Vacant(entry) => {
                     entry.insert(record.id.clone());
@@ -287,14 +287,14 @@ impl Runs {
                     let other = entry.get();
                     let reason = format!("it is of the same cell and seed as {other}; delete one of the two");
                     left_out.push(LeftOutFolder { folder: record.id.clone(), reason });
-                    duplicates.insert(place);
+                    duplicates.insert(index);
                 }
             }
         }
-        let mut place = 0;
+        let mut index = 0;
         self.runs.retain(|_| {
-            place += 1;
-            !duplicates.contains(&(place - 1))
+            index += 1;
+            !duplicates.contains(&(index - 1))
         });
     }
 

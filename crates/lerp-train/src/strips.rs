@@ -5,7 +5,7 @@ use std::{f64::consts::PI, path::Path};
 use candle_core::{DType, Device, Tensor};
 use lerp_core::Draws;
 use lerp_data::{Dataset, Lines, Split};
-use lerp_eval::test_images;
+use lerp_eval::{PairEnds, test_images};
 
 use crate::{
     Error, Learner, Result,
@@ -46,8 +46,8 @@ const GAP: usize = 2;
 pub struct Strips {
     /// Decoded images, not clipped, `[pairs, positions, height, width, channels]`, `f32` on the CPU.
     pub images: Tensor,
-    /// On image sets: the left and right test images, each `[pairs, height, width, channels]`, `f32` on the CPU.
-    pub ends: Option<(Tensor, Tensor)>,
+    /// On image sets: the left and right test images, `f32` on the CPU.
+    pub ends: Option<PairEnds>,
     /// On labelled image sets: the classes of these images, pair by pair; `None` for runs of earlier versions,
     /// which did not save them.
     pub classes: Option<Vec<[u32; 2]>>,
@@ -62,8 +62,8 @@ pub struct Strips {
 /// The end points of interpolations for display.
 #[derive(Debug)]
 pub(crate) struct Ends {
-    /// The left and right images, each `[pairs, height, width, channels]`, on the device of the draws.
-    pub images: [Tensor; 2],
+    /// The left and right images, on the device of the draws.
+    pub images: PairEnds,
     /// On labelled image sets: the classes of the images.
     classes: Option<Vec<[u32; 2]>>,
     /// On lines: the angles of the lines, in radians.
@@ -80,7 +80,11 @@ impl Ends {
         if dataset.name() == Lines::NAME {
             let end = |end: usize| Lines::images(&LINE_ANGLES.map(|pair| pair[end]), draws.device());
             let angles = LINE_ANGLES.map(|pair| pair.map(|angle| angle as f32)).to_vec();
-            return Ok(Self { images: [end(0)?, end(1)?], classes: None, angles: Some(angles) });
+            return Ok(Self {
+                images: PairEnds { left: end(0)?, right: end(1)? },
+                classes: None,
+                angles: Some(angles),
+            });
         }
         let count = dataset.count(Split::Test)?.map_or(FIRST, |count| count.min(FIRST));
         // The images are the same at each evaluation, so that strips show how the model changes.
@@ -88,11 +92,11 @@ impl Ends {
         let labels = first.labels.map(|labels| labels.to_vec1::<u32>()).transpose()?;
         let pairs = pairs(labels.as_deref(), first.images.dim(0)?);
         let classes = labels.as_deref().map(|labels| {
-            pairs.iter().map(|(left, right)| [left, right].map(|place| labels[*place as usize])).collect()
+            pairs.iter().map(|(left, right)| [left, right].map(|image| labels[*image as usize])).collect()
         });
         let (left, right): (Vec<u32>, Vec<u32>) = pairs.into_iter().unzip();
-        let choose = |places: Vec<u32>| first.images.index_select(&Tensor::new(places, draws.device())?, 0);
-        Ok(Self { images: [choose(left)?, choose(right)?], classes, angles: None })
+        let choose = |indices: Vec<u32>| first.images.index_select(&Tensor::new(indices, draws.device())?, 0);
+        Ok(Self { images: PairEnds { left: choose(left)?, right: choose(right)? }, classes, angles: None })
     }
 }
 
@@ -104,14 +108,14 @@ impl Strips {
     pub(crate) fn make(learner: &Learner, dataset: &dyn Dataset, draws: &Draws) -> Result<Self> {
         let model = learner.model();
         let ends = Ends::of(dataset, draws)?;
-        let [left, right] = &ends.images;
+        let PairEnds { left, right } = &ends.images;
         if ends.angles.is_some() {
             // The batch alternates left and right: both lines of one pair, then those of the next.
             let lines = Tensor::stack(&[left, right], 1)?.flatten(0, 1)?;
             let latents = model.encode(&lines, draws)?.detach();
             let end = |end: usize| {
-                let places: Vec<u32> = (0..LINE_ANGLES.len()).map(|pair| (2 * pair + end) as u32).collect();
-                latents.index_select(&Tensor::new(places, draws.device())?, 0)
+                let indices: Vec<u32> = (0..LINE_ANGLES.len()).map(|pair| (2 * pair + end) as u32).collect();
+                latents.index_select(&Tensor::new(indices, draws.device())?, 0)
             };
             let images = Interpolations::new(model, &end(0)?, &end(1)?)?.images()?;
             return Self::between(ends, images, None);
@@ -133,10 +137,12 @@ impl Strips {
     /// # Shapes
     /// `images` `[pairs, positions, height, width, channels]`, `errors` `[pairs, positions]`, on the CPU.
     pub(crate) fn between(ends: Ends, images: Tensor, errors: Option<Tensor>) -> Result<Self> {
-        let Ends { images: [left, right], classes, angles } = ends;
+        let Ends { images: PairEnds { left, right }, classes, angles } = ends;
         let ends = match angles {
             Some(_) => None,
-            None => Some((left.to_device(&Device::Cpu)?, right.to_device(&Device::Cpu)?)),
+            None => {
+                Some(PairEnds { left: left.to_device(&Device::Cpu)?, right: right.to_device(&Device::Cpu)? })
+            }
         };
         Ok(Self { images, ends, classes, errors, angles })
     }
@@ -147,7 +153,7 @@ impl Strips {
     /// If the files cannot be encoded.
     pub(crate) fn files(&self) -> Result<[(&'static str, Vec<u8>); 2]> {
         let mut tensors = vec![("images", self.images.to_dtype(DType::F16)?)];
-        if let Some((left, right)) = &self.ends {
+        if let Some(PairEnds { left, right }) = &self.ends {
             tensors.push(("left", left.to_dtype(DType::F16)?));
             tensors.push(("right", right.to_dtype(DType::F16)?));
         }
@@ -206,7 +212,7 @@ impl Strips {
             Ok(numbers.as_chunks::<2>().0.to_vec())
         };
         let classes = classes.map(numbers).transpose()?;
-        Ok(Some(Self { images, ends: Some((left, right)), classes, errors, angles: None }))
+        Ok(Some(Self { images, ends: Some(PairEnds { left, right }), classes, errors, angles: None }))
     }
 
     /// Renders a row of images for each pair, from -1 (black) to 1 (white), between the original images where there
@@ -220,7 +226,7 @@ impl Strips {
             let images = images.flatten(1, 2)?;
             rows.push(match &self.ends {
                 None => images,
-                Some((left, right)) => {
+                Some(PairEnds { left, right }) => {
                     let gap = Tensor::ones((height, GAP, channels), DType::F32, &Device::Cpu)?;
                     let end = |x: &Tensor| x.get(pair).and_then(|x| x.to_dtype(DType::F32));
                     Tensor::cat(&[&end(left)?, &gap, &images, &gap, &end(right)?], 1)?
@@ -332,7 +338,7 @@ mod tests {
         let old = vec![("images", images.clone()), ("left", left.clone()), ("right", right.neg().unwrap())];
         write(pack(INTERPOLATION, old).unwrap());
         let before = read().unwrap();
-        let ends = Some((left.clone(), right.neg().unwrap()));
+        let ends = Some(PairEnds { left: left.clone(), right: right.neg().unwrap() });
         assert!(before.classes.is_none() && before.errors.is_none());
         let (classes, errors) = (Some(vec![[1, 5], [3, 3], [9, 0]]), Some(steps(&[3, 16])));
         write_strips(Strips {
@@ -348,7 +354,8 @@ mod tests {
             (classes, errors.as_ref().map(values))
         );
         assert_eq!(values(&before.images), values(&after.images));
-        let ends = |strips: &Strips| strips.ends.clone().map(|(l, r)| (values(&l), values(&r)));
+        let ends =
+            |strips: &Strips| strips.ends.as_ref().map(|ends| (values(&ends.left), values(&ends.right)));
         assert!(ends(&after).is_some() && ends(&before) == ends(&after) && after.angles.is_none());
     }
 

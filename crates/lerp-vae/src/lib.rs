@@ -2,7 +2,7 @@
 //!
 //! Two dense layers compute the mean μ and the logarithm of the variance of `q(z|x)` from the encoder's
 //! flattened output `h`. The decoder's output is the Bernoulli logits of the image scaled to [0, 1]. Both terms
-//! are sums over pixels or latents, averaged over the batch. As in the reference, interpolation and clustering
+//! are sums over pixels or latents, averaged over the batch. As in the paper's code, interpolation and clustering
 //! use a *fresh sample* `z ~ q(z|x)`, not μ, and the classifier's features are `h`.
 
 use candle_core::{Module, Tensor};

@@ -10,10 +10,10 @@ use lerp_kernels::{
 };
 use lerp_train::{BatchSource, ExecutionMode, Learner, Trainer};
 
-use crate::{Error, Options, Result, checker::Checker};
+use crate::{Error, Result, VerifyOptions, checker::Checker};
 
 /// Checks a device that generates random draws itself and captures training steps. Does nothing on any other device.
-pub fn accelerator(checker: &mut Checker, options: &Options) -> Result<()> {
+pub fn accelerator(checker: &mut Checker, options: &VerifyOptions) -> Result<()> {
     let device = &options.device;
     let Some(generator) = generator(device) else { return Ok(()) };
     let host = Draws::new(0x1234_5678_9abc_def0, &Device::Cpu).scope("verify");
@@ -30,7 +30,7 @@ pub fn accelerator(checker: &mut Checker, options: &Options) -> Result<()> {
     }
     let slower = lerp_kernels::noticed();
     let note = slower.first().cloned().unwrap_or_default();
-    checker.record("device: slower ways taken".into(), slower.len() as f64, 0.0, note);
+    checker.record("device: operations without a cuDNN algorithm".into(), slower.len() as f64, 0.0, note);
     Ok(())
 }
 
@@ -65,11 +65,11 @@ fn draws(checker: &mut Checker, host: &Draws, there: &Draws) -> Result<()> {
 
 /// Returns the distance of two numbers in units in the last place of `f32`.
 fn ulps(a: f32, b: f32) -> f64 {
-    let place = |x: f32| {
+    let ordinal = |x: f32| {
         let bits = i64::from(x.to_bits() & 0x7fff_ffff);
         if x.is_sign_negative() { -bits } else { bits }
     };
-    if a.is_nan() || b.is_nan() { f64::NAN } else { (place(a) - place(b)).unsigned_abs() as f64 }
+    if a.is_nan() || b.is_nan() { f64::NAN } else { (ordinal(a) - ordinal(b)).unsigned_abs() as f64 }
 }
 
 fn lines(checker: &mut Checker, host: &Draws, there: &Draws) -> Result<()> {

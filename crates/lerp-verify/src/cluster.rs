@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use lerp_core::{Draws, on_host};
-use lerp_eval::clustering::{KMeans, Options, Whitening, matched_accuracy};
+use lerp_eval::clustering::{KMeans, KMeansOptions, Whitening, matched_accuracy};
 
 use crate::{
     Error, Result,
@@ -29,7 +29,7 @@ pub fn cluster(checker: &mut Checker, file: &File) -> Result<()> {
 
     let (_, width) = train.dims2()?;
     let clusters = file.get("kmeans_centers")?.dim(0)?;
-    let options = Options { clusters, restarts: RESTARTS, ..Options::default() };
+    let options = KMeansOptions { clusters, restarts: RESTARTS, ..KMeansOptions::default() };
     let draws = Draws::new(0, &Device::Cpu);
     let found = KMeans::fit(&our_train, &options, &draws)?;
     inertia(checker, file, "kmeans_train_inertia", found.inertia())?;
@@ -111,7 +111,7 @@ fn signs(ours: &[f64], recorded: &[f64], width: usize) -> Vec<f64> {
 }
 
 /// Checks that the inertia is at most the tolerance above the golden one and at most a tenth of the tolerance below it:
-/// a lower inertia would be a better optimum than seven seeds of the reference found.
+/// a lower inertia would be a better optimum than seven seeds of the oracle found.
 fn inertia(checker: &mut Checker, file: &File, name: &str, ours: f64) -> Result<()> {
     let tolerance = checker.tolerance(INERTIA)?.tol;
     let error = file.numbers(name)?.into_iter().map(|expected| {
@@ -135,9 +135,9 @@ fn centres(checker: &mut Checker, file: &File, found: &KMeans, signs: &[f64]) ->
             turned.iter().zip(recorded).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
         };
         let nearest = recorded.chunks(width).map(error).enumerate().min_by(|a, b| a.1.total_cmp(&b.1));
-        let (place, error) = nearest.unwrap_or((0, f64::NAN));
-        worst = if taken.contains(&place) { f64::INFINITY } else { worst.max(error) };
-        taken.push(place);
+        let (index, error) = nearest.unwrap_or((0, f64::NAN));
+        worst = if taken.contains(&index) { f64::INFINITY } else { worst.max(error) };
+        taken.push(index);
     }
     if taken.len() * width != recorded.len() {
         worst = f64::INFINITY;

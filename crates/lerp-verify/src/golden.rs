@@ -63,7 +63,7 @@ const EMBEDDED: &[(&str, &[u8])] = embedded![
 pub struct Manifest {
     /// Configurations of networks by name.
     pub configs: BTreeMap<String, Config>,
-    /// Hyperparameters of the reference runs.
+    /// Hyperparameters of the oracle's runs.
     pub hyper: Settings,
     /// Number of recorded training steps.
     pub steps: u64,
@@ -90,7 +90,7 @@ pub struct Config {
     pub nclass: usize,
 }
 
-/// Hyperparameters of the reference runs.
+/// Hyperparameters of the oracle's runs.
 #[derive(Debug, Deserialize)]
 pub struct Settings {
     /// Learning rate.
@@ -195,9 +195,9 @@ impl Golden {
 /// Decompresses a file that was compressed with gzip.
 fn unpack(packed: &[u8], at: &str) -> Result<Vec<u8>> {
     /// Size limit of a decompressed file, bytes, because a small file may decompress to any size.
-    const MOST: u64 = 1 << 30;
+    const MAX_BYTES: u64 = 1 << 30;
     let mut bytes = Vec::new();
-    let read = flate2::read::GzDecoder::new(packed).take(MOST).read_to_end(&mut bytes);
+    let read = flate2::read::GzDecoder::new(packed).take(MAX_BYTES).read_to_end(&mut bytes);
     read.map_err(|error| damaged(at, &error.to_string()))?;
     Ok(bytes)
 }
@@ -207,7 +207,7 @@ fn damaged(at: &str, problem: &str) -> Error {
     Error::Golden(format!("{at} is cut short or damaged ({problem}); copy it again"))
 }
 
-/// One file of golden values, on the CPU, in the reference's layout with channels first.
+/// One file of golden values, on the CPU, in the oracle's layout with channels first.
 pub struct File {
     /// File name without extensions.
     pub stem: String,
@@ -232,7 +232,7 @@ impl File {
         self.find(name).ok_or_else(|| Error::Golden(format!("{} has no tensor '{name}'", self.at)))
     }
 
-    /// Returns the values of the tensor `name` in row-major order of the reference's layout.
+    /// Returns the values of the tensor `name` in row-major order of the oracle's layout.
     pub fn numbers(&self, name: &str) -> Result<Vec<f64>> {
         numbers(self.get(name)?)
     }
@@ -260,7 +260,7 @@ pub fn to_ours(name: &str, tensor: &Tensor, device: &Device) -> candle_core::Res
     tensor.contiguous()?.to_dtype(DType::F32)?.to_device(device)
 }
 
-/// Returns the values of a tensor of this program, in row-major order of the reference's layout.
+/// Returns the values of a tensor of this program, in row-major order of the oracle's layout.
 pub fn to_theirs(name: &str, tensor: &Tensor) -> Result<Vec<f64>> {
     let tensor = match (tensor.rank(), is_weight(name)) {
         (4, true) => tensor.permute((3, 2, 0, 1))?,

@@ -28,7 +28,7 @@ pub use error::{Error, Result};
 
 /// Options of [`verify`].
 #[derive(Clone)]
-pub struct Options<'a> {
+pub struct VerifyOptions<'a> {
     /// Folder of golden values; `None` for the copy embedded in the program.
     pub golden: Option<PathBuf>,
     /// The paper's seven variants, which are compared.
@@ -72,12 +72,12 @@ pub struct Summary {
 /// use candle_core::Device;
 /// use lerp_core::Variant;
 /// use lerp_kernels::Implementation;
-/// use lerp_verify::{Options, Result, verify};
+/// use lerp_verify::{VerifyOptions, Result, verify};
 ///
 /// /// Returns the names of the failed checks.
 /// fn failures(variants: &[&'static dyn Variant]) -> Result<Vec<String>> {
 ///     let (golden, filter) = (None, None);
-///     let options = Options { golden, variants, device: Device::Cpu, implementation: Implementation::Fused, filter };
+///     let options = VerifyOptions { golden, variants, device: Device::Cpu, implementation: Implementation::Fused, filter };
 ///     let mut failed = Vec::new();
 ///     verify(&options, &mut |check| {
 ///         if !check.passed {
@@ -90,7 +90,7 @@ pub struct Summary {
 ///
 /// # Errors
 /// If a file is missing, truncated or has another layout, if a variant is missing, or if the filter matches no check.
-pub fn verify(options: &Options, report: &mut dyn FnMut(&Check)) -> Result<Summary> {
+pub fn verify(options: &VerifyOptions, report: &mut dyn FnMut(&Check)) -> Result<Summary> {
     let golden = Golden::open(options.golden.as_deref())?;
     let mut checker = Checker::new(&golden.manifest, options.filter.as_deref(), report);
     with_implementation(options.implementation, || {
@@ -115,7 +115,7 @@ pub fn verify(options: &Options, report: &mut dyn FnMut(&Check)) -> Result<Summa
     Ok(summary)
 }
 
-fn check_file(checker: &mut Checker, golden: &Golden, file: &File, options: &Options) -> Result<()> {
+fn check_file(checker: &mut Checker, golden: &Golden, file: &File, options: &VerifyOptions) -> Result<()> {
     let device = &options.device;
     match file.stem.as_str() {
         "metric_draw_line" => metrics::draw_line(checker, file),

@@ -55,7 +55,7 @@ pub fn draw_line(checker: &mut Checker, file: &File) -> Result<()> {
     }
     let labels = file.numbers("label")?;
     let angles = file.numbers("angle")?;
-    // The reference gives an angle below zero the invalid class -1, where this program gives class 0.
+    // The oracle gives an angle below zero the invalid class -1, where this program gives class 0.
     let differing = angles
         .iter()
         .zip(&labels)
@@ -137,7 +137,7 @@ pub fn line_eval(checker: &mut Checker, file: &File) -> Result<()> {
         tolerance,
         "of the recorded angles",
     );
-    // The choice among tied lines changes the score; 0.03 is the spread of the reference itself.
+    // The choice among tied lines changes the score; 0.03 is the spread of the oracle itself.
     let own_tolerance = if ties == 0 { tolerance } else { 0.03 };
     checker.record(
         name("smoothness"),
@@ -178,7 +178,7 @@ pub fn interpolation(checker: &mut Checker, file: &File, device: &Device) -> Res
     let networks: Vec<String> =
         file.names("").filter_map(|n| n.strip_suffix(".start").map(str::to_owned)).collect();
     for network in networks {
-        // The tensors stay in the reference's layout, because the angle between flattened latents does not depend on
+        // The tensors stay in the oracle's layout, because the angle between flattened latents does not depend on
         // it.
         let get =
             |name: &str| -> Result<_> { Ok(file.get(&format!("{network}.{name}"))?.to_device(device)?) };

@@ -15,7 +15,7 @@ use lerp_vqvae::{INDICES, VqVae};
 use serde_json::json;
 
 use crate::{
-    Error, Options, Result,
+    Error, Result, VerifyOptions,
     checker::{Checker, Measure},
     golden::{File, Golden, numbers, to_ours},
     metrics::lines_of_step,
@@ -36,7 +36,7 @@ pub fn model(
     file: &File,
     network: &str,
     variant: &str,
-    options: &Options,
+    options: &VerifyOptions,
 ) -> Result<()> {
     let common = golden.file(&format!("{network}_common"))?;
     let config = &golden.manifest.configs[network];
@@ -65,7 +65,7 @@ pub fn model(
     Ok(())
 }
 
-/// Returns the reference runs' hyperparameters of `variant` under this program's names.
+/// Returns the oracle's hyperparameters of `variant` under this program's names.
 fn hyper(golden: &Golden, variant: &str) -> Hyper {
     let h = &golden.manifest.hyper;
     let value = match variant {
@@ -77,7 +77,7 @@ fn hyper(golden: &Golden, variant: &str) -> Hyper {
             "beta": h.vq_beta, "codes": 1_u64.checked_shl(h.vq_z_log_size).unwrap_or(0), "vectors": h.vq_num_latents,
             "filter": h.vq_filter_size, "decay": h.vq_decay, "epsilon": h.vq_epsilon,
         }),
-        // The baseline has no hyperparameters. The manifest has none for the AAE, whose default equals the reference's
+        // The baseline has no hyperparameters. The manifest has none for the AAE, whose default equals the oracle's
         // value.
         _ => json!({}),
     };
@@ -115,7 +115,7 @@ impl Case<'_> {
         })
     }
 
-    /// Returns the random draws that the reference recorded at `step`, under the names of this program's streams.
+    /// Returns the random draws that the oracle recorded at `step`, under the names of this program's streams.
     fn draws(&self, step: u64) -> Result<Draws> {
         let mut streams = BTreeMap::new();
         for (theirs, ours) in [
@@ -258,7 +258,7 @@ impl Case<'_> {
         checker.tensor(self.file, &recorded, grad, kind, measure)
     }
 
-    /// Compares the values `loss.stepS.*` that the reference reports with those computed from our losses and terms.
+    /// Compares the values `loss.stepS.*` that the oracle reports with those computed from our losses and terms.
     fn losses(
         &self,
         checker: &mut Checker,
@@ -287,7 +287,7 @@ impl Case<'_> {
         }
         if let Ok(mse) = find("term/mse") {
             loss("loss_ae", mse)?;
-            // The reference reports the root mean squared error in grey levels from 0 to 255.
+            // The oracle reports the root mean squared error in grey levels from 0 to 255.
             loss("rmse", mse.sqrt() * 127.5)?;
         }
         match self.variant {

@@ -115,7 +115,7 @@ pub fn vq_bottleneck(checker: &mut Checker, golden: &Golden, file: &File, device
     }
     for step in 0..golden.manifest.steps {
         let x = Var::from_tensor(&get(&format!("x.step{step}"))?)?;
-        let bottleneck = model.discretise(&x)?;
+        let bottleneck = model.after_projection(&x)?;
         let quantised = bottleneck.quantised;
         let loss = (mean_squared_error(&quantised.vectors, &quantised.codes)? * beta)?;
         let grads = gradients(&(bottleneck.output.sum_all()? + &loss)?)?;

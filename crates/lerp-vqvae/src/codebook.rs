@@ -85,12 +85,12 @@ impl Codebook {
 
     /// Updates the entries by the vectors assigned to them; see [`CodebookAverages::update`].
     ///
-    /// Counts start at zero without bias correction, as in the reference. So the first update throws an entry
+    /// Counts start at zero without bias correction, as in the paper's code. So the first update throws an entry
     /// without vectors far away, and it then decays to the zero vector.
     ///
     /// # Shapes
     /// `vectors` `[n, D]` and `indices` `[n]` (`u32`) from before the step.
-    pub fn follow(&self, vectors: &Tensor, indices: &Tensor) -> Result<()> {
+    pub fn update(&self, vectors: &Tensor, indices: &Tensor) -> Result<()> {
         let constants = CodebookUpdate { decay: self.decay, epsilon: self.epsilon };
         Ok(self.averages.update(vectors, indices, constants)?)
     }

@@ -6,7 +6,7 @@
 //! Gradients pass through the replacement unchanged (straight-through estimator); the codebook is updated by
 //! moving averages ([`Codebook::follow`]).
 //!
-//! As in the reference, interpolation uses `h`, *before* projection and quantisation; decoding applies both;
+//! As in the paper's code, interpolation uses `h`, *before* projection and quantisation; decoding applies both;
 //! the classifier's features are the decoder's input. On lines the latent is 4x4 (256 numbers), not 2x2.
 
 mod codebook;
@@ -88,26 +88,26 @@ impl VqVae {
     /// # Shapes
     /// `h` `[batch, h, w, c]`.
     pub fn bottleneck(&self, h: &Tensor) -> Result<Bottleneck> {
-        self.discretise(&self.project.forward(&h.flatten_from(1)?)?)
+        self.after_projection(&self.project.forward(&h.flatten_from(1)?)?)
     }
 
     /// Applies the bottleneck without its projection: the quantisation and the two dense layers after it.
     ///
     /// # Shapes
-    /// `wide` `[batch, vectors·D]`.
-    pub fn discretise(&self, wide: &Tensor) -> Result<Bottleneck> {
-        let quantised = self.quantise(wide)?;
-        let codes = quantised.straight_through()?.reshape(wide.shape())?;
+    /// `projected` `[batch, vectors·D]`.
+    pub fn after_projection(&self, projected: &Tensor) -> Result<Bottleneck> {
+        let quantised = self.quantise(projected)?;
+        let codes = quantised.straight_through()?.reshape(projected.shape())?;
         let output = self.output.forward(&self.hidden.forward(&codes.relu()?)?.relu()?)?;
         Ok(Bottleneck { quantised, output })
     }
 }
 
 impl VqVae {
-    /// Splits the projected latents `wide` `[batch, vectors·D]` into vectors, and finds their codes.
-    fn quantise(&self, wide: &Tensor) -> Result<Quantised> {
-        let ((batch, width), vectors) = (wide.dims2()?, self.config.vectors);
-        self.codebook.quantise(&wide.reshape((batch * vectors, width / vectors))?)
+    /// Splits the projected latents `[batch, vectors·D]` into vectors, and finds their codes.
+    fn quantise(&self, projected: &Tensor) -> Result<Quantised> {
+        let ((batch, width), vectors) = (projected.dims2()?, self.config.vectors);
+        self.codebook.quantise(&projected.reshape((batch * vectors, width / vectors))?)
     }
 }
 
@@ -136,10 +136,10 @@ impl Model for VqVae {
     fn new(config: Config, build: &Build) -> Result<Self> {
         let mut coder = Coder::new(Self::NAME, build)?;
         let dims = coder.spec.shape.dims();
-        let wide = config.vectors * dims;
+        let width = config.vectors * dims;
         let builder = coder.store.builder(AUTOENCODER).pp("vq");
-        let project = Dense::new(dims, wide, &builder.pp("proj"))?;
-        let hidden = Dense::new(wide, config.filter, &builder.pp("vch2"))?;
+        let project = Dense::new(dims, width, &builder.pp("proj"))?;
+        let hidden = Dense::new(width, config.filter, &builder.pp("vch2"))?;
         let output = Dense::new(config.filter, dims, &builder.pp("vcfin"))?;
         drop(builder);
         let Config { codes, decay, epsilon, .. } = config;
@@ -195,14 +195,14 @@ impl Autoencoder for VqVae {
     }
 
     fn codes(&self, x: &Tensor, draws: &Draws) -> Result<Option<Tensor>> {
-        let wide = self.project.forward(&self.encode(x, draws)?.flatten_from(1)?)?;
-        let indices = self.quantise(&wide)?.indices;
+        let projected = self.project.forward(&self.encode(x, draws)?.flatten_from(1)?)?;
+        let indices = self.quantise(&projected)?.indices;
         Ok(Some(indices.reshape((x.dim(0)?, self.config.vectors))?))
     }
 
     fn after_step(&self, carry: &Carry) -> Result<()> {
         let vectors = carry.get(VECTORS)?;
-        self.codebook.follow(vectors, carry.get(INDICES)?)?;
+        self.codebook.update(vectors, carry.get(INDICES)?)?;
         if self.config.restart > 0.0 {
             self.codebook.restart(vectors, carry.get(RESTART)?, self.config.restart)?;
         }

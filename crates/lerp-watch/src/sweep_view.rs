@@ -163,7 +163,7 @@ impl SweepView {
             let mut before = std::mem::take(&mut self.cells);
             for (id, planned) in wanted {
                 let known =
-                    before.iter().position(|cell| cell.id == id).map(|place| before.swap_remove(place));
+                    before.iter().position(|cell| cell.id == id).map(|index| before.swap_remove(index));
                 let mut cell = known.unwrap_or_else(|| CellView::new(&self.dir, id, planned));
                 cell.planned = planned;
                 self.cells.push(cell);

@@ -18,7 +18,7 @@ use crate::{
 /// If the golden values cannot be read, or this build or machine lacks the device.
 pub fn verify(args: &VerifyArgs) -> Result<bool> {
     let name = args.device.names()?.remove(0);
-    let options = lerp_verify::Options {
+    let options = lerp_verify::VerifyOptions {
         golden: args.golden.clone(),
         variants: &seven(),
         // The golden values were computed in full f32.

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use data::{Data, DataCheckArgs, DataFetchArgs, DataListArgs};
-pub use models::{ImportArgs, PrepareArgs, ScoreAnswersArgs, ScoreArgs, ScoreVerb};
+pub use models::{ImportArgs, PrepareArgs, ScoreAnswersArgs, ScoreArgs, ScoreCommand};
 pub use plan::{PlanArgs, TrainArgs};
 pub use shares::{MergeArgs, Shard};
 pub use slurm::{ClusterArgs, Engine, RESERVED_OPTIONS, TaskArgs, Work};
@@ -26,12 +26,12 @@ use crate::device::DeviceChoice;
 pub struct Cli {
     /// The command to run.
     #[command(subcommand)]
-    pub verb: Verb,
+    pub command: LerpCommand,
 }
 
 /// The commands of `lerp`.
 #[derive(Debug, Subcommand)]
-pub enum Verb {
+pub enum LerpCommand {
     /// Train all cells of a plan that are not trained yet, then draw tables and figures
     Sweep(SweepArgs),
     /// Train one cell of a plan: one variant, one seed
@@ -45,7 +45,7 @@ pub enum Verb {
     Watch(WatchArgs),
     /// Draw the tables, figures and HTML page of a sweep from the files in its folder
     Report(ReportArgs),
-    /// Print one table of one or more sweeps, with the best values in bold and the paper's numbers beside them
+    /// Print the tables of one or more sweeps beside each other, with the best values in bold and the paper's numbers
     Compare(CompareArgs),
     /// Export a sweep to TensorBoard logs, CSV tables, or models with model cards that load in candle and PyTorch
     Export(ExportArgs),
@@ -118,8 +118,8 @@ pub struct WatchArgs {
 pub struct ReportArgs {
     /// Folder of the sweep
     pub dir: PathBuf,
-    /// Draw only this figure: 2 to 11, 2a, 3g, curves, paths, turns, norms, critic, ranks, cost or speed; a name such
-    /// as curves-mnist-32 selects one dataset and latent size
+    /// Draw only this figure: 2 to 11, 2a, 3g, curves, paths, turns, norms, critic, judged, usefulness, ranks, cost,
+    /// speed or samples-aae; a name such as curves-mnist-32 or strips-cifar10-256 selects one dataset and latent size
     #[arg(long, value_name = "NAME")]
     pub figure: Option<String>,
 }

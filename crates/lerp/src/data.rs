@@ -15,14 +15,14 @@ use crate::{
 };
 
 /// Largest number of classes whose image counts are printed.
-const MOST_CLASSES: usize = 100;
+const MAX_CLASSES: usize = 100;
 
 /// Batch size at which a dataset from code is checked.
 const CHECKED: usize = 16;
 
 /// Runs a subcommand of `lerp data`. Returns `false` if a download failed after it began.
-pub fn data(registry: &Registry, verb: &Data) -> Result<bool> {
-    match verb {
+pub fn data(registry: &Registry, command: &Data) -> Result<bool> {
+    match command {
         Data::List(args) => list(registry, args),
         Data::Fetch(args) => return fetch(args),
         Data::Check(args) => check(registry, args)?,
@@ -225,14 +225,14 @@ fn split(name: &str, split: &SplitReport, names: &[String]) {
         return;
     };
     // Class names that merely equal their indices are not printed.
-    let plain = names.iter().enumerate().all(|(place, name)| *name == place.to_string());
+    let plain = names.iter().enumerate().all(|(number, name)| *name == number.to_string());
     let shown: Vec<String> = if plain {
-        counts.iter().take(MOST_CLASSES).map(ToString::to_string).collect()
+        counts.iter().take(MAX_CLASSES).map(ToString::to_string).collect()
     } else {
-        let named = counts.iter().zip(names).take(MOST_CLASSES);
+        let named = counts.iter().zip(names).take(MAX_CLASSES);
         named.map(|(count, name)| format!("{}: {count},", printable(name))).collect()
     };
-    let more = if counts.len() > MOST_CLASSES { " ..." } else { "" };
+    let more = if counts.len() > MAX_CLASSES { " ..." } else { "" };
     let shown = shown.join(" ");
     say(&format!("         {}: {}{more}", classes(counts.len()), shown.trim_end_matches(',')));
 }

@@ -86,7 +86,7 @@ impl<'a> DatasetCache<'a> {
 /// Returns the dataset name `now`, the present place of images that a record knows under the name `recorded`. The split
 /// option of the recorded name, such as `?test-every=5`, is added unless `now` has an option of its own.
 pub fn with_recorded_option(now: &str, recorded: &str) -> String {
-    match (separate_option(recorded).1, separate_option(now).1) {
+    match (separate_option(recorded).option, separate_option(now).option) {
         (Some(option), None) => format!("{now}?{option}"),
         _ => now.to_owned(),
     }

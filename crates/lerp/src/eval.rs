@@ -38,14 +38,14 @@ pub fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
         .map_or_else(|| cell.dataset.clone(), |now| with_recorded_option(now, &cell.dataset));
     let digest = datasets.digest(&present).map_err(|error| match args.dataset {
         None if is_own(&cell.dataset) => {
-            anyhow::anyhow!("{error:#}; if they are in another place now, give it with --dataset")
+            anyhow::anyhow!("{error:#}; if they are elsewhere now, give their path with --dataset")
         }
         _ => error,
     })?;
     if run.record.provenance.data != digest {
         if args.write {
             bail!(
-                "the images of {present} here are not those that {} was trained on; leave out --write, or give the place of the \
+                "the images of {present} here are not those that {} was trained on; leave out --write, or give the path of the \
                  run's images with --data or --dataset",
                 args.dir.display()
             );

@@ -1,7 +1,7 @@
 //! `lerp export`: writes a sweep for other programs.
 
 use anyhow::{Context, Result};
-use lerp_export::{Format, Message, Options};
+use lerp_export::{ExportOptions, Format, Message};
 
 use crate::{
     cli::ExportArgs,
@@ -19,7 +19,7 @@ const LOADING_EXAMPLE: &str = include_str!("../examples/load_model.rs");
 /// If an argument is invalid, or the folders cannot be read or written.
 pub fn export(registry: &Registry, args: &ExportArgs) -> Result<bool> {
     let formats: Result<Vec<Format>, _> = args.to.iter().map(|name| name.parse()).collect();
-    let options = Options {
+    let options = ExportOptions {
         dir: args.dir.clone(),
         formats: formats.context("--to")?,
         out: args.out.clone(),

@@ -27,9 +27,9 @@ const MODEL: &str = "model.safetensors";
 const CONFIG: &str = "config.json";
 
 /// Largest accepted size of the tensors' file, bytes.
-const MOST_MODEL: u64 = 1 << 34;
+const MAX_MODEL_BYTES: u64 = 1 << 34;
 /// Largest accepted size of the description, bytes.
-const MOST_CONFIG: u64 = 1 << 20;
+const MAX_CONFIG_BYTES: u64 = 1 << 20;
 
 /// Runs `lerp import`. Returns `false` if a part of the report was left out.
 ///
@@ -37,7 +37,7 @@ const MOST_CONFIG: u64 = 1 << 20;
 /// If the file is not a model of the variant, or the output folder is unsuitable; in both cases nothing is written.
 pub fn import(registry: &Registry, args: &ImportArgs) -> Result<bool> {
     let path = if args.model.is_dir() { args.model.join(MODEL) } else { args.model.clone() };
-    let model = lerp_files::read(&path, MOST_MODEL)?;
+    let model = lerp_files::read(&path, MAX_MODEL_BYTES)?;
     let datasets = DatasetCache::new(registry, args.data.as_deref());
     let config = path.with_file_name(CONFIG);
     let cell =
@@ -81,7 +81,7 @@ fn described(args: &ImportArgs, config: &Path) -> Result<Cell> {
         bail!("leave out --latent, --depth and --set, because {} describes the model", config.display());
     }
     let bad = |problem: String| anyhow::anyhow!("{} {problem}", config.display());
-    let text = lerp_files::read_to_string(config, MOST_CONFIG)?;
+    let text = lerp_files::read_to_string(config, MAX_CONFIG_BYTES)?;
     let value: Value = serde_json::from_str(&text).map_err(|e| bad(format!("is not JSON ({e})")))?;
     let format = value.get("format").and_then(Value::as_str);
     if format != Some(MODEL_FORMAT) {

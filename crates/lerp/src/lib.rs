@@ -13,8 +13,7 @@
 //! | [`lerp_cluster`] | Slurm: its queue and commands, the records of what was submitted |
 //! | [`lerp_kernels`] | the operations of the paper's networks, with fused kernels for CPU and CUDA |
 //! | [`lerp_nn`] | layers, the paper's encoder and decoder, losses |
-//! | [`lerp_baseline`], [`lerp_dropout`], [`lerp_denoising`], [`lerp_vae`] | a variant of the paper each |
-//! | [`lerp_aae`], [`lerp_vqvae`], [`lerp_acai`] | a variant of the paper each |
+//! | [`lerp_baseline`], [`lerp_dropout`], [`lerp_denoising`], [`lerp_vae`], [`lerp_aae`], [`lerp_vqvae`], [`lerp_acai`] | the paper's variants, one crate each |
 //! | [`lerp_data`] | datasets: drawn lines, image sets in local files, tensors |
 //! | [`lerp_eval`] | metrics of interpolations, clusters and classifiers of latents, statistical tests |
 //! | [`lerp_train`] | training and evaluation of a run in a folder, checkpoints, the conformance check |
@@ -74,7 +73,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 
-use cli::{Bench, Cli, Verb};
+use cli::{Bench, Cli, LerpCommand};
 use registry::Registry;
 use say::{complain, note, warn};
 
@@ -103,7 +102,7 @@ fn main(registry: &Registry) -> ExitCode {
         }
     };
     // Runs on a thread of the pool, so that parallel work need not first wake up another thread.
-    match process::start_threads().and_then(|()| rayon::scope(|_| run(registry, cli.verb))) {
+    match process::start_threads().and_then(|()| rayon::scope(|_| run(registry, cli.command))) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
@@ -114,26 +113,26 @@ fn main(registry: &Registry) -> ExitCode {
 }
 
 /// Runs a command. Returns `false` if a part of the work failed.
-fn run(registry: &Registry, verb: Verb) -> Result<bool> {
-    match verb {
-        Verb::Sweep(args) => sweep::sweep(registry, &args),
-        Verb::Train(args) => sweep::train(registry, &args),
-        Verb::Worker(args) => sweep::worker(registry, &args),
-        Verb::Task(args) => slurm::task(registry, &args),
-        Verb::Eval(args) => eval::eval(registry, &args),
-        Verb::Merge(args) => merge::merge(&args),
-        Verb::Watch(args) => watch::watch(&args),
-        Verb::Report(args) => report::report(&args),
-        Verb::Compare(args) => report::compare(&args),
-        Verb::Export(args) => export::export(registry, &args),
-        Verb::Score(args) => score::score(registry, &args),
-        Verb::Import(args) => import::import(registry, &args),
-        Verb::Verify(args) => checks::verify(&args),
-        Verb::Bench(Bench::Step(args)) => bench::step(registry, &args),
-        Verb::Bench(Bench::Ops(args)) => bench::ops(registry, &args),
-        Verb::Bench(Bench::Eval(args)) => bench::eval(registry, &args),
-        Verb::Data(verb) => data::data(registry, &verb),
-        Verb::Conformance(args) => checks::conformance(registry, &args),
-        Verb::List => list::list(registry),
+fn run(registry: &Registry, command: LerpCommand) -> Result<bool> {
+    match command {
+        LerpCommand::Sweep(args) => sweep::sweep(registry, &args),
+        LerpCommand::Train(args) => sweep::train(registry, &args),
+        LerpCommand::Worker(args) => sweep::worker(registry, &args),
+        LerpCommand::Task(args) => slurm::task(registry, &args),
+        LerpCommand::Eval(args) => eval::eval(registry, &args),
+        LerpCommand::Merge(args) => merge::merge(&args),
+        LerpCommand::Watch(args) => watch::watch(&args),
+        LerpCommand::Report(args) => report::report(&args),
+        LerpCommand::Compare(args) => report::compare(&args),
+        LerpCommand::Export(args) => export::export(registry, &args),
+        LerpCommand::Score(args) => score::score(registry, &args),
+        LerpCommand::Import(args) => import::import(registry, &args),
+        LerpCommand::Verify(args) => checks::verify(&args),
+        LerpCommand::Bench(Bench::Step(args)) => bench::step(registry, &args),
+        LerpCommand::Bench(Bench::Ops(args)) => bench::ops(registry, &args),
+        LerpCommand::Bench(Bench::Eval(args)) => bench::eval(registry, &args),
+        LerpCommand::Data(command) => data::data(registry, &command),
+        LerpCommand::Conformance(args) => checks::conformance(registry, &args),
+        LerpCommand::List => list::list(registry),
     }
 }

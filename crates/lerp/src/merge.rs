@@ -24,7 +24,7 @@ const TEMPORARY: [&str; 2] = [".lock", "progress.json"];
 /// Folders of a sweep that have one or more files per dataset.
 const DATASET_FOLDERS: [&str; 2] = ["judges", "pixels"];
 /// Largest accepted size of a file in [`DATASET_FOLDERS`], bytes.
-const MOST: u64 = 1 << 32;
+const MAX_BYTES: u64 = 1 << 32;
 
 /// Copies the runs of all given folders into a new folder and draws its report; the given folders stay unchanged.
 /// Returns whether nothing was left out.
@@ -154,9 +154,9 @@ fn copy(run: &Run, runs: &Path) -> Result<()> {
         Error::Busy { .. } => anyhow::anyhow!("it is being trained; merge again when it is done"),
         error => error.into(),
     })?;
-    let place = runs.join(&run.record.id);
-    let copied = copy_files(&run.dir, &place).and_then(|()| {
-        let copy = Run::read(&place)?;
+    let target = runs.join(&run.record.id);
+    let copied = copy_files(&run.dir, &target).and_then(|()| {
+        let copy = Run::read(&target)?;
         if copy.record.identity() != run.record.identity() || copy.status != run.status {
             bail!("it changed while it was copied; merge again");
         }
@@ -169,7 +169,7 @@ fn copy(run: &Run, runs: &Path) -> Result<()> {
         Ok(())
     });
     if copied.is_err() {
-        let _ = fs::remove_dir_all(&place);
+        let _ = fs::remove_dir_all(&target);
     }
     copied
 }
@@ -206,17 +206,17 @@ fn copy_dataset_files(dir: &Path, out: &Path) -> Result<bool> {
         }
         make_folder(&to)?;
         for path in files(&from)? {
-            let place = to.join(path.file_name().unwrap_or_default());
-            let bytes = lerp_files::read(&path, MOST)?;
-            if !place.exists() {
-                lerp_files::replace(&place, &bytes)?;
-            } else if name == "judges" && lerp_files::read(&place, MOST)? != bytes {
+            let target = to.join(path.file_name().unwrap_or_default());
+            let bytes = lerp_files::read(&path, MAX_BYTES)?;
+            if !target.exists() {
+                lerp_files::replace(&target, &bytes)?;
+            } else if name == "judges" && lerp_files::read(&target, MAX_BYTES)? != bytes {
                 equal = false;
                 warn(&format!(
                     "{} differs from the judge {}, which is kept; measurements by the former are left out of the report, and `lerp eval \
                      RUN --write` makes them again",
                     path.display(),
-                    place.display()
+                    target.display()
                 ));
             }
         }

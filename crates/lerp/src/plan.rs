@@ -15,9 +15,9 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use lerp_core::{Architecture, Hyper, Precision, Schedule, unknown_name_message};
-use lerp_data::{Dataset, Lines, Split, protocols, separate_option};
+use lerp_data::{Dataset, DatasetName, Lines, Split, protocols, separate_option};
 use lerp_train::{
-    Cell, MAX_TEST_IMAGES, Origin, PROTOCOL_BATCH, PROTOCOL_CADENCE, PROTOCOL_RATE, PROTOCOL_RESTARTS,
+    Cell, MAX_TEST_IMAGES, Origin, PROTOCOL_BATCH, PROTOCOL_EVAL_EVERY, PROTOCOL_RATE, PROTOCOL_RESTARTS,
     PROTOCOL_SAMPLES, PROTOCOL_TEST_LINES, Task,
 };
 use serde::Deserialize;
@@ -137,7 +137,7 @@ impl Plan {
 
     /// Returns the settings for one dataset, found by its name with an absolute path or by that without the option.
     fn of_dataset(&self, name: &str) -> DatasetPlan {
-        let (bare, _) = separate_option(name);
+        let bare = separate_option(name).bare;
         let of = |wanted: &str| {
             let same = |(key, _): &(&String, &DatasetPlan)| absolute(key) == wanted;
             self.dataset.iter().find(same).map(|(_, own)| own.clone())
@@ -154,11 +154,11 @@ impl Plan {
         });
         let of_variants =
             self.variant.iter().map(|(name, own)| (name, format!("variant.{name}.hyper"), &own.hyper));
-        for (name, place, hyper) in of_variants.chain(of_datasets) {
+        for (name, location, hyper) in of_variants.chain(of_datasets) {
             let variant = registry.find(name)?;
             let tables = grid(hyper);
             if tables.is_empty() {
-                bail!("{place} has an empty list; give at least one value");
+                bail!("{location} has an empty list; give at least one value");
             }
             for hyper in tables {
                 variant.check(&hyper)?;
@@ -227,12 +227,12 @@ impl Plan {
 
 /// Makes the path in a dataset's name absolute, so that a folder has the same name from every working directory.
 fn absolute(name: &str) -> String {
-    let (bare, option) = separate_option(name);
-    let Some((kind, place)) = bare.split_once(':').filter(|(_, place)| !place.is_empty()) else {
+    let DatasetName { bare, option } = separate_option(name);
+    let Some((kind, location)) = bare.split_once(':').filter(|(_, location)| !location.is_empty()) else {
         return name.into();
     };
     let option = option.map_or_else(String::new, |option| format!("?{option}"));
-    let path = Path::new(place);
+    let path = Path::new(location);
     let path = path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.into());
     format!("{kind}:{}{option}", path.display())
 }
@@ -257,7 +257,7 @@ fn cell(
     hyper: Hyper,
     network: Architecture,
 ) -> Cell {
-    let eval_every = first(runs, |run| run.eval_every).unwrap_or(PROTOCOL_CADENCE);
+    let eval_every = first(runs, |run| run.eval_every).unwrap_or(PROTOCOL_EVAL_EVERY);
     let finite = finite(dataset);
     let test = if finite { MAX_TEST_IMAGES } else { PROTOCOL_TEST_LINES };
     let restarts = || first(runs, |run| run.cluster_restarts).unwrap_or(PROTOCOL_RESTARTS);

@@ -16,11 +16,11 @@ use anyhow::{Context, Result, bail};
 /// If the number is too large, or the system does not grant the threads.
 pub fn start_threads() -> Result<()> {
     /// The largest accepted number of threads; larger numbers are taken for typing errors.
-    const MOST: usize = 1024;
+    const MAX_THREADS: usize = 1024;
     const NAME: &str = "RAYON_NUM_THREADS";
     let asked = std::env::var(NAME).ok().and_then(|number| number.parse::<usize>().ok());
-    if let Some(asked) = asked.filter(|asked| *asked > MOST) {
-        bail!("{NAME} is {asked}; give at most {MOST}");
+    if let Some(asked) = asked.filter(|asked| *asked > MAX_THREADS) {
+        bail!("{NAME} is {asked}; give at most {MAX_THREADS}");
     }
     let started = rayon::ThreadPoolBuilder::new().build_global();
     started.map_err(|error| {

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use lerp_report::{Options, ReportOutcome};
+use lerp_report::{ReportOptions, ReportOutcome};
 
 use crate::{
     cli::{CompareArgs, ReportArgs},
@@ -17,13 +17,14 @@ use crate::{
 /// If the folder holds no runs, or cannot be read or written.
 pub fn report(args: &ReportArgs) -> Result<bool> {
     let Some(figure) = &args.figure else { return draw(&args.dir) };
-    let outcome = lerp_report::report(&args.dir, &Options { figure: Some(figure.clone()), terminal: None })?;
+    let outcome =
+        lerp_report::report(&args.dir, &ReportOptions { figure: Some(figure.clone()), terminal: None })?;
     let is_complete = tell(&outcome);
     say(&format!("Figure {figure}: {}", args.dir.join("figures").display()));
     Ok(is_complete)
 }
 
-/// Runs `lerp compare`: prints one table of several sweeps. Returns whether nothing was left out of it.
+/// Runs `lerp compare`: prints the tables of several sweeps. Returns whether nothing was left out of them.
 ///
 /// # Errors
 /// If a folder holds no runs or cannot be read.
@@ -39,7 +40,7 @@ pub fn compare(args: &CompareArgs) -> Result<bool> {
 /// # Errors
 /// If the folder holds no runs, or cannot be read or written.
 pub fn draw(dir: &Path) -> Result<bool> {
-    let outcome = lerp_report::report(dir, &Options { figure: None, terminal: None })?;
+    let outcome = lerp_report::report(dir, &ReportOptions { figure: None, terminal: None })?;
     let is_complete = tell(&outcome);
     tell_place(dir);
     Ok(is_complete)
@@ -50,7 +51,8 @@ pub fn draw(dir: &Path) -> Result<bool> {
 /// # Errors
 /// The errors of [`draw`].
 pub fn draw_and_print(dir: &Path) -> Result<bool> {
-    let outcome = lerp_report::report(dir, &Options { figure: None, terminal: Some(terminal_style()) })?;
+    let outcome =
+        lerp_report::report(dir, &ReportOptions { figure: None, terminal: Some(terminal_style()) })?;
     let is_complete = tell(&outcome);
     say_lines(outcome.terminal.trim_end());
     tell_place(dir);

@@ -8,7 +8,7 @@ use lerp_files::printable;
 use lerp_report::TerminalStyle;
 
 /// Largest number of warnings that [`warn_of_all`] prints.
-const MOST: usize = 20;
+const MAX_WARNINGS: usize = 20;
 
 /// Prints a line on standard output.
 pub fn say(text: &str) {
@@ -30,11 +30,11 @@ pub fn warn(text: &str) {
     let _ = writeln!(std::io::stderr(), "warning: {}", printable(text));
 }
 
-/// Prints each of the sentences as a warning, or only the first [`MOST`] and the number of the others.
+/// Prints each of the sentences as a warning, or only the first [`MAX_WARNINGS`] and the number of the others.
 pub fn warn_of_all(sentences: &[String]) {
-    sentences.iter().take(MOST).for_each(|sentence| warn(sentence));
-    if sentences.len() > MOST {
-        warn(&format!("and {} more warnings like these", sentences.len() - MOST));
+    sentences.iter().take(MAX_WARNINGS).for_each(|sentence| warn(sentence));
+    if sentences.len() > MAX_WARNINGS {
+        warn(&format!("and {} more warnings like these", sentences.len() - MAX_WARNINGS));
     }
 }
 

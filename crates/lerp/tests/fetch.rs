@@ -48,8 +48,8 @@ fn an_image_set_is_downloaded_and_then_read() {
 
     let (code, text, errors) = run(&["fetch", "mnist"]);
     assert_eq!((code, errors.as_str()), (0, ""), "{text}");
-    let place = dir.path().join(format!("hub/datasets--ylecun--mnist/snapshots/{REVISION}/mnist"));
-    let source = format!("ylecun/mnist at {REVISION}, in {}", place.display());
+    let directory = dir.path().join(format!("hub/datasets--ylecun--mnist/snapshots/{REVISION}/mnist"));
+    let source = format!("ylecun/mnist at {REVISION}, in {}", directory.display());
     assert!(
         text.starts_with("mnist: 2 files, ") && text.contains(&format!("mnist was downloaded: {source}")),
         "{text}"

@@ -9,7 +9,7 @@ pub struct DiscPath;
 /// Number of pairs of test images.
 const PAIRS: usize = 64;
 /// Interpolation coefficients at which images are measured, without the end points.
-const PLACES: [f64; 3] = [0.25, 0.5, 0.75];
+const POSITIONS: [f64; 3] = [0.25, 0.5, 0.75];
 
 static QUANTITIES: [Quantity; 2] = [
     Quantity::new(
@@ -41,22 +41,22 @@ impl Metric for DiscPath {
     }
 
     fn measure(&self, of: &Subject<'_>) -> Result<Vec<f64>> {
-        let between = of.between(PAIRS, &PLACES)?;
+        let between = of.between(PAIRS, &POSITIONS)?;
         let pixels = |images: &candle_core::Tensor| images.flatten_all()?.to_vec1::<f32>();
-        let [left, right] = [pixels(&between.ends[0])?, pixels(&between.ends[1])?];
+        let [left, right] = [pixels(&between.ends.left)?, pixels(&between.ends.right)?];
         let images = pixels(&between.images)?;
         let pairs = between.images.dim(0)?;
         let size = left.len() / pairs;
         let (mut dimming, mut area_error) = (0.0, 0.0);
         for (i, image) in images.chunks_exact(size).enumerate() {
-            let (pair, place) = (i / PLACES.len(), PLACES[i % PLACES.len()]);
+            let (pair, alpha) = (i / POSITIONS.len(), POSITIONS[i % POSITIONS.len()]);
             let end = |ends: &[f32]| light(&ends[pair * size..][..size]).1.sqrt();
-            let wanted = ((1.0 - place) * end(&left) + place * end(&right)).powi(2);
+            let wanted = ((1.0 - alpha) * end(&left) + alpha * end(&right)).powi(2);
             let (brightest, area) = light(image);
             dimming += 1.0 - brightest;
             area_error += (area / wanted - 1.0).abs();
         }
-        let n = (pairs * PLACES.len()) as f64;
+        let n = (pairs * POSITIONS.len()) as f64;
         Ok(vec![dimming / n, area_error / n])
     }
 }

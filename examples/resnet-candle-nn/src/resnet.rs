@@ -261,17 +261,17 @@ mod tests {
             let gradient = store.get(param.var.as_tensor()).unwrap().flatten_all().unwrap();
             let before = param.var.copy().unwrap();
             let n = gradient.elem_count();
-            for place in [0, n / 2, n - 1] {
+            for index in [0, n / 2, n - 1] {
                 let at = |moved: f64| {
                     let mut values = before.flatten_all().unwrap().to_vec1::<f64>().unwrap();
-                    values[place] += moved;
+                    values[index] += moved;
                     let values = Tensor::from_vec(values, before.shape(), &device).unwrap();
                     param.var.set(&values).unwrap();
                     loss().to_scalar::<f64>().unwrap()
                 };
                 let wanted = (at(step) - at(-step)) / (2.0 * step);
                 at(0.0);
-                let ours = gradient.get(place).unwrap().to_scalar::<f64>().unwrap();
+                let ours = gradient.get(index).unwrap().to_scalar::<f64>().unwrap();
                 assert!(
                     (ours - wanted).abs() < 1e-7 + 1e-5 * wanted.abs(),
                     "{}: {ours} {wanted}",

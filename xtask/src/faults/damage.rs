@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use super::{
     Extent, Random, Tally,
     kills::{Reference, TRAIN, halfway},
-    subject::{SWEEP, Subject, copy, list, read, results, runs, shown, write},
+    subject::{ProgramUnderTest, SWEEP, copy, list, read, results, runs, shown, write},
 };
 use crate::Result;
 
@@ -62,28 +62,28 @@ fn name(path: &Path) -> String {
 
 /// Damages the files of a finished sweep, one at a time, and then runs every command that reads them.
 pub fn finished(
-    subject: &Subject,
+    subject: &ProgramUnderTest,
     reference: &Reference,
     extent: Extent,
     random: &mut Random,
 ) -> Result<Vec<Tally>> {
-    let place = subject.place("damaged")?;
-    let fresh = |place: &Path| -> Result<()> {
-        let sweep = place.join(SWEEP);
+    let work_dir = subject.work_dir("damaged")?;
+    let fresh = |work_dir: &Path| -> Result<()> {
+        let sweep = work_dir.join(SWEEP);
         if sweep.exists() {
             fs::remove_dir_all(&sweep).map_err(|e| format!("cannot clear {}: {e}", sweep.display()))?;
         }
-        copy(&reference.place.join(SWEEP), &sweep)
+        copy(&reference.work_dir.join(SWEEP), &sweep)
     };
-    fresh(&place)?;
-    subject.run(&place, &format!("report {SWEEP}"), None, None)?;
-    let before = shown(&place)?;
-    let runs = runs(&place)?;
+    fresh(&work_dir)?;
+    subject.run(&work_dir, &format!("report {SWEEP}"), None, None)?;
+    let before = shown(&work_dir)?;
+    let runs = runs(&work_dir)?;
     let [run, twin] = &runs[..] else { return Err(format!("{} runs, not two", runs.len())) };
     // The log and the file lock hold no results, and any worker process writes to the log.
     let mut files = list(run)?;
     files.retain(|path| path.is_file() && !matches!(&*name(path), "log.txt" | ".lock"));
-    files.push(place.join(SWEEP).join("sweep.toml"));
+    files.push(work_dir.join(SWEEP).join("sweep.toml"));
     let mut tallies = Vec::new();
     for kind in ALL {
         let mut tally = Tally::new(format!("files of a finished run: {kind:?}"));
@@ -92,12 +92,12 @@ pub fn finished(
                 if extent == Extent::Short && random.below(3) > 0 {
                     continue;
                 }
-                fresh(&place)?;
+                fresh(&work_dir)?;
                 let other = twin.join(path.file_name().unwrap_or_default());
                 if !damage(path, Some(&other), kind, random)? {
                     continue;
                 }
-                let wrong = reported(subject, &place, path, &before)?;
+                let wrong = reported(subject, &work_dir, path, &before)?;
                 tally.count(name(path), wrong);
             }
         }
@@ -108,8 +108,8 @@ pub fn finished(
 
 /// Runs all reading commands after the file `path` was damaged. Returns what went wrong, or `None`.
 fn reported(
-    subject: &Subject,
-    place: &Path,
+    subject: &ProgramUnderTest,
+    work_dir: &Path,
     path: &Path,
     before: &BTreeMap<String, Vec<u8>>,
 ) -> Result<Option<String>> {
@@ -117,7 +117,7 @@ fn reported(
     let words = ["report sweep", "compare sweep", "export sweep --to csv,tensorboard,models", TRAIN];
     for line in words {
         let verb = line.split(' ').next().unwrap_or_default();
-        let end = subject.run(place, line, None, None)?;
+        let end = subject.run(work_dir, line, None, None)?;
         if let Some(crash) = end.crash() {
             return Ok(Some(format!("{verb}: {crash}")));
         }
@@ -126,7 +126,7 @@ fn reported(
             return Ok(Some(format!("{verb} failed and named neither file nor run: {}", end.last_line())));
         }
         if verb == "report" && end.code == Some(0) {
-            let now = shown(place)?;
+            let now = shown(work_dir)?;
             let changed = before.iter().find(|(name, bytes)| now.get(*name) != Some(bytes));
             if let Some((changed, _)) = changed {
                 return Ok(Some(format!("{verb} said nothing, and {changed} is another")));
@@ -138,21 +138,21 @@ fn reported(
 
 /// Damages files of a run that was stopped halfway. The next sweep must end with the same bits or name the file or run.
 pub fn unfinished(
-    subject: &Subject,
+    subject: &ProgramUnderTest,
     reference: &Reference,
     extent: Extent,
     random: &mut Random,
 ) -> Result<Tally> {
     let stopped = halfway(subject, "stopped")?;
-    let place = subject.place("damaged")?;
+    let work_dir = subject.work_dir("damaged")?;
     let mut tally = Tally::new("files of a run stopped halfway");
     for try_ in 0..extent.tries(6, 120) {
-        let sweep = place.join(SWEEP);
+        let sweep = work_dir.join(SWEEP);
         if sweep.exists() {
             fs::remove_dir_all(&sweep).map_err(|e| format!("cannot clear {}: {e}", sweep.display()))?;
         }
         copy(&stopped.join(SWEEP), &sweep)?;
-        let runs = runs(&place)?;
+        let runs = runs(&work_dir)?;
         let run = &runs[random.below(runs.len())];
         // A process that was killed leaves its lease, which is a folder.
         let mut files = list(run)?;
@@ -164,11 +164,11 @@ pub fn unfinished(
         if !damage(path, None, kind, random)? {
             continue;
         }
-        let end = subject.run(&place, TRAIN, None, None)?;
+        let end = subject.run(&work_dir, TRAIN, None, None)?;
         let wrong = match (end.crash(), end.code) {
             (Some(crash), _) => Some(crash),
             (None, Some(0)) => {
-                let results = results(subject, &place)?;
+                let results = results(subject, &work_dir)?;
                 let other = reference.results.iter().find(|(name, bytes)| results.get(*name) != Some(bytes));
                 other.map(|(name, _)| format!("the sweep said nothing, and {name} is another"))
             }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use crate::{Result, build, cargo, root, run, say};
-use subject::Subject;
+use subject::ProgramUnderTest;
 
 /// The extent of a campaign.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +108,7 @@ pub fn campaign(extent: Extent, seed: u64, lerp: &Path) -> Result<()> {
         return Ok(());
     }
     let started = Instant::now();
-    let subject = Subject::new(lerp, &root().join("target/faults"))?;
+    let subject = ProgramUnderTest::new(lerp, &root().join("target/faults"))?;
     let mut random = Random(seed);
     let mut tallies = Vec::new();
     let mut add = |more: Vec<Tally>| {

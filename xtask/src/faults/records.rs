@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use super::{
     Extent, Random, Tally,
     kills::Reference,
-    subject::{SWEEP, Subject, copy, runs, write},
+    subject::{ProgramUnderTest, SWEEP, copy, runs, write},
 };
 use crate::Result;
 
@@ -38,21 +38,21 @@ const ODD: [&str; 22] = [
 /// Fuzzes the records of runs. Their digests are removed, as in runs of an earlier version, because a record with a
 /// wrong digest would not be parsed at all.
 pub fn records(
-    subject: &Subject,
+    subject: &ProgramUnderTest,
     reference: &Reference,
     extent: Extent,
     random: &mut Random,
 ) -> Result<Vec<Tally>> {
-    let place = subject.place("records")?;
-    copy(&reference.place.join(SWEEP), &place.join(SWEEP))?;
-    for run in runs(&place)? {
+    let work_dir = subject.work_dir("records")?;
+    copy(&reference.work_dir.join(SWEEP), &work_dir.join(SWEEP))?;
+    for run in runs(&work_dir)? {
         fs::remove_file(run.join("digests.json")).map_err(|e| format!("{}: {e}", run.display()))?;
         let record = run.join("run.toml");
         let text = fs::read_to_string(&record).map_err(|e| format!("{}: {e}", record.display()))?;
         write(&record, text.replace("digests = true\n", ""))?;
     }
-    let run = runs(&place)?.remove(0);
-    let files = [run.join("run.toml"), run.join("status.json"), place.join(SWEEP).join("sweep.toml")];
+    let run = runs(&work_dir)?.remove(0);
+    let files = [run.join("run.toml"), run.join("status.json"), work_dir.join(SWEEP).join("sweep.toml")];
     let mut tallies = Vec::new();
     for path in &files {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -61,12 +61,12 @@ pub fn records(
         for try_ in 0..extent.tries(5, 300) {
             write(path, fuzzed(&whole, random))?;
             let verb = ["report", "compare"][random.below(2)];
-            let end = subject.run(&place, &format!("{verb} {SWEEP}"), None, None)?;
+            let end = subject.run(&work_dir, &format!("{verb} {SWEEP}"), None, None)?;
             let escape = end.text.contains('\u{1b}').then(|| "a terminal escape was printed".to_owned());
-            let outside = unexpected_file(&place).map(|name| format!("'{name}' was written"));
+            let outside = unexpected_file(&work_dir).map(|name| format!("'{name}' was written"));
             let wrong = end.crash().or(escape).or(outside);
             if wrong.is_some() {
-                let _ = fs::copy(path, place.join(format!("broken-{try_}-{name}")));
+                let _ = fs::copy(path, work_dir.join(format!("broken-{try_}-{name}")));
             }
             tally.count(format!("try {try_}, {verb}"), wrong);
         }
@@ -91,8 +91,8 @@ fn fuzzed(text: &str, random: &mut Random) -> Vec<u8> {
     let mut bytes = (lines.join("\n") + "\n").into_bytes();
     match random.below(4) {
         0 => {
-            let place = random.below(bytes.len());
-            bytes[place] = random.below(256) as u8;
+            let work_dir = random.below(bytes.len());
+            bytes[work_dir] = random.below(256) as u8;
         }
         1 => bytes.truncate(random.below(bytes.len())),
         _ => {}
@@ -101,8 +101,8 @@ fn fuzzed(text: &str, random: &mut Random) -> Vec<u8> {
 }
 
 /// Returns the name of an unexpected file beside the sweep's folder, or `None`.
-fn unexpected_file(place: &Path) -> Option<String> {
-    let entries = fs::read_dir(place).ok()?.filter_map(std::io::Result::ok);
+fn unexpected_file(work_dir: &Path) -> Option<String> {
+    let entries = fs::read_dir(work_dir).ok()?.filter_map(std::io::Result::ok);
     let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
     let ours = |name: &str| {
         matches!(name, "plan.toml" | "output.txt" | "count.txt" | SWEEP) || name.starts_with("broken-")

@@ -79,13 +79,13 @@ pub struct Fault {
 }
 
 /// The program and the folder for its sweeps.
-pub struct Subject {
+pub struct ProgramUnderTest {
     lerp: PathBuf,
     shim: PathBuf,
     scratch: PathBuf,
 }
 
-impl Subject {
+impl ProgramUnderTest {
     /// Recreates the scratch folder and compiles the library that injects faults.
     pub fn new(lerp: &Path, scratch: &Path) -> Result<Self> {
         if scratch.exists() {
@@ -102,35 +102,35 @@ impl Subject {
     }
 
     /// Recreates a folder with only the plan in it, and returns its path.
-    pub fn place(&self, name: &str) -> Result<PathBuf> {
-        let place = self.scratch.join(name);
-        if place.exists() {
-            fs::remove_dir_all(&place).map_err(|e| format!("cannot clear {}: {e}", place.display()))?;
+    pub fn work_dir(&self, name: &str) -> Result<PathBuf> {
+        let work_dir = self.scratch.join(name);
+        if work_dir.exists() {
+            fs::remove_dir_all(&work_dir).map_err(|e| format!("cannot clear {}: {e}", work_dir.display()))?;
         }
-        fs::create_dir_all(&place).map_err(|e| format!("cannot create {}: {e}", place.display()))?;
-        write(&place.join("plan.toml"), PLAN)?;
-        Ok(place)
+        fs::create_dir_all(&work_dir).map_err(|e| format!("cannot create {}: {e}", work_dir.display()))?;
+        write(&work_dir.join("plan.toml"), PLAN)?;
+        Ok(work_dir)
     }
 
-    /// Runs the program in `place` with the arguments in `line`, in its own process group, and waits until all
+    /// Runs the program in `work_dir` with the arguments in `line`, in its own process group, and waits until all
     /// processes of the group have ended. With `kill_after`, the whole group is killed after this time.
     pub fn run(
         &self,
-        place: &Path,
+        work_dir: &Path,
         line: &str,
         fault: Option<&Fault>,
         kill_after: Option<Duration>,
     ) -> Result<End> {
-        let (out, count) = (place.join("output.txt"), place.join("count.txt"));
+        let (out, count) = (work_dir.join("output.txt"), work_dir.join("count.txt"));
         let output = fs::File::create(&out).map_err(|e| format!("cannot write {}: {e}", out.display()))?;
         let errors = output.try_clone().map_err(|e| e.to_string())?;
         let mut command = Command::new(&self.lerp);
-        command.args(line.split(' ')).current_dir(place).process_group(0);
+        command.args(line.split(' ')).current_dir(work_dir).process_group(0);
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
         if let Some(Fault { who, mode, at }) = fault {
             let settings = [("FAULT_WHO", *who), ("FAULT_MODE", *mode)];
             command.env("LD_PRELOAD", &self.shim).envs(settings).env("FAULT_AT", at.to_string());
-            command.env("FAULT_UNDER", place.join(SWEEP)).env("FAULT_COUNT", &count);
+            command.env("FAULT_UNDER", work_dir.join(SWEEP)).env("FAULT_COUNT", &count);
         }
         let mut child = command.spawn().map_err(|e| format!("cannot run {}: {e}", self.lerp.display()))?;
         let (group, started) = (child.id(), Instant::now());
@@ -163,10 +163,10 @@ impl Subject {
 
     /// Returns the number of calls that a process of the subcommand `who` makes while `line` runs; if there are several
     /// such processes, that of the last one to end.
-    pub fn calls(&self, place: &Path, line: &str, who: &'static str) -> Result<u64> {
+    pub fn calls(&self, work_dir: &Path, line: &str, who: &'static str) -> Result<u64> {
         let fault = Fault { who, mode: "count", at: 0 };
-        let end = self.run(place, line, Some(&fault), None)?;
-        let count = fs::read_to_string(place.join("count.txt"));
+        let end = self.run(work_dir, line, Some(&fault), None)?;
+        let count = fs::read_to_string(work_dir.join("count.txt"));
         let count = count.ok().and_then(|text| text.trim().parse().ok());
         count
             .filter(|count| *count > 0)
@@ -219,15 +219,15 @@ pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Returns the folders of the sweep's runs.
-pub fn runs(place: &Path) -> Result<Vec<PathBuf>> {
-    list(&place.join(SWEEP).join("runs"))
+pub fn runs(work_dir: &Path) -> Result<Vec<PathBuf>> {
+    list(&work_dir.join(SWEEP).join("runs"))
 }
 
 /// Returns the results of training, which must be reproducible bit for bit: every run's model, images and paths, and
 /// all metrics except times.
-pub fn results(subject: &Subject, place: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+pub fn results(subject: &ProgramUnderTest, work_dir: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut results = BTreeMap::new();
-    for run in runs(place)? {
+    for run in runs(work_dir)? {
         for name in
             ["model.safetensors", "interpolation.safetensors", "interpolation.png", "paths.safetensors"]
         {
@@ -235,12 +235,12 @@ pub fn results(subject: &Subject, place: &Path) -> Result<BTreeMap<String, Vec<u
             results.insert(label, read(&run.join(name))?);
         }
     }
-    let end = subject.run(place, &format!("export {SWEEP} --to csv"), None, None)?;
+    let end = subject.run(work_dir, &format!("export {SWEEP} --to csv"), None, None)?;
     if end.code != Some(0) {
         return Err(format!("export: {}", end.last_line()));
     }
     let text =
-        String::from_utf8_lossy(&read(&place.join(SWEEP).join("export/csv/metrics.csv"))?).into_owned();
+        String::from_utf8_lossy(&read(&work_dir.join(SWEEP).join("export/csv/metrics.csv"))?).into_owned();
     // The last column is the time. No value contains a comma.
     let without_clock = |line: &str| line.rsplit_once(',').map_or(String::new(), |(rest, _)| rest.to_owned());
     let table: Vec<String> = text.lines().map(without_clock).collect();
@@ -249,10 +249,10 @@ pub fn results(subject: &Subject, place: &Path) -> Result<BTreeMap<String, Vec<u
 }
 
 /// Returns the tables and figures of a report, but not its page, which also contains logs.
-pub fn shown(place: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
+pub fn shown(work_dir: &Path) -> Result<BTreeMap<String, Vec<u8>>> {
     let mut shown = BTreeMap::new();
     for folder in ["tables", "figures"] {
-        for path in list(&place.join(SWEEP).join(folder))? {
+        for path in list(&work_dir.join(SWEEP).join(folder))? {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             shown.insert(name, read(&path)?);
         }

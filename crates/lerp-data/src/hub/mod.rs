@@ -132,7 +132,8 @@ impl Hub {
             });
         };
         let source = known.hub;
-        let (Some(repository), Some(folder)) = (self.cache.repository(&source), self.cache.place(&source))
+        let (Some(repository), Some(folder)) =
+            (self.cache.repository(&source), self.cache.folder_of(&source))
         else {
             return Err(HubError::NoCache);
         };
@@ -222,7 +223,7 @@ struct Transfer<'a> {
     /// A single-threaded runtime: requests are made one after the other.
     runtime: Runtime,
     /// The cache folder of the repository.
-    place: PathBuf,
+    cache_folder: PathBuf,
     /// Number of bytes of the finished files.
     done: u64,
     tell: &'a mut dyn FnMut(&Event),
@@ -232,7 +233,7 @@ impl<'a> Transfer<'a> {
     fn new(
         hub: &'a Hub,
         known: &'static Known,
-        place: PathBuf,
+        cache_folder: PathBuf,
         tell: &'a mut dyn FnMut(&Event),
     ) -> Result<Self> {
         let url = list_of(&hub.endpoint, &known.hub);
@@ -250,7 +251,7 @@ impl<'a> Transfer<'a> {
         let (owner, name) = split_id(known.hub.repository);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| unreachable(error.to_string()))?;
-        Ok(Self { hub, known, repository: client.dataset(owner, name), runtime, place, done: 0, tell })
+        Ok(Self { hub, known, repository: client.dataset(owner, name), runtime, cache_folder, done: 0, tell })
     }
 
     /// Reads the list of the image set's files from the hub.
@@ -300,7 +301,7 @@ impl<'a> Transfer<'a> {
             move |problem| HubError::Io { action, file, problem }
         };
         let _lock = self.lock(remote)?;
-        let blobs = self.place.join("blobs");
+        let blobs = self.cache_folder.join("blobs");
         let blob = if let Some(blob) = present(&blobs, remote) {
             blob
         } else {
@@ -346,8 +347,8 @@ impl<'a> Transfer<'a> {
 
     /// Takes the file lock that keeps two processes from writing the same file.
     fn lock(&self, remote: &Remote) -> Result<Option<Lock>> {
-        let name = self.place.file_name().unwrap_or_default();
-        let folder = self.place.with_file_name(".locks").join(name);
+        let name = self.cache_folder.file_name().unwrap_or_default();
+        let folder = self.cache_folder.with_file_name(".locks").join(name);
         let path = folder.join(format!("{}.lock", remote.id));
         fs::create_dir_all(&folder).map_err(|problem| HubError::Io {
             action: "create",

@@ -400,8 +400,11 @@ pub fn write_mnist(folder: &Path, packed: bool) {
     for (part, n) in [("train", 12), ("t10k", 3)] {
         let images: Vec<u8> = (0..n).flat_map(image).collect();
         let labels: Vec<u8> = (0..n).map(|i| i % 10).collect();
-        let place = folder.join("mnist");
-        put(&place.join(format!("{part}-images-idx3-ubyte{tail}")), &end(idx(&[n.into(), 28, 28], &images)));
-        put(&place.join(format!("{part}-labels-idx1-ubyte{tail}")), &end(idx(&[n.into()], &labels)));
+        let directory = folder.join("mnist");
+        put(
+            &directory.join(format!("{part}-images-idx3-ubyte{tail}")),
+            &end(idx(&[n.into(), 28, 28], &images)),
+        );
+        put(&directory.join(format!("{part}-labels-idx1-ubyte{tail}")), &end(idx(&[n.into()], &labels)));
     }
 }

@@ -5,9 +5,9 @@ use proptest::prelude::*;
 /// Truncates a file to the fraction `keep`, and changes some of its bytes.
 pub fn spoil(bytes: &[u8], keep: f64, changes: &[(f64, u8)]) -> Vec<u8> {
     let mut bytes = bytes[..(bytes.len() as f64 * keep) as usize].to_vec();
-    for (place, value) in changes {
-        let place = (bytes.len() as f64 * place) as usize;
-        if let Some(byte) = bytes.get_mut(place) {
+    for (share, value) in changes {
+        let share = (bytes.len() as f64 * share) as usize;
+        if let Some(byte) = bytes.get_mut(share) {
             *byte = *value;
         }
     }
@@ -18,6 +18,6 @@ pub fn spoil(bytes: &[u8], keep: f64, changes: &[(f64, u8)]) -> Vec<u8> {
 pub fn spoiled() -> impl Strategy<Value = (f64, Vec<(f64, u8)>)> {
     let keep = prop_oneof![3 => Just(1.0), 1 => 0.0..1.0];
     // Two thirds of the changes are at the beginning and at the end, where formats store sizes.
-    let place = prop_oneof![0.0..1.0, 0.0..0.02, 0.9..1.0];
-    (keep, prop::collection::vec((place, any::<u8>()), 0..6))
+    let share = prop_oneof![0.0..1.0, 0.0..0.02, 0.9..1.0];
+    (keep, prop::collection::vec((share, any::<u8>()), 0..6))
 }

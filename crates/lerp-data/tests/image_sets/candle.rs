@@ -36,15 +36,15 @@ fn cifar10_from_its_original_files_is_the_same() {
     // The reader of `candle-datasets` requires this number of images in every file.
     const IN_FILE: usize = 10_000;
     let (_keep, folder) = folder();
-    let place = folder.join("cifar10");
+    let directory = folder.join("cifar10");
     // The images are upright, and their blue channel is the low byte of their index.
     let name =
         |batch: usize| if batch == 0 { "test_batch.bin".into() } else { format!("data_batch_{batch}.bin") };
     for batch in 0..6 {
         let record = |i: usize| cifar_record(((i + batch) % 10) as u8, &upright((7 * i + batch) % 256));
-        put(&place.join(name(batch)), &(0..IN_FILE).flat_map(record).collect::<Vec<_>>());
+        put(&directory.join(name(batch)), &(0..IN_FILE).flat_map(record).collect::<Vec<_>>());
     }
-    let theirs = cifar::load_dir(&place).unwrap();
+    let theirs = cifar::load_dir(&directory).unwrap();
     let ours = image_set("cifar10", Some(&folder)).unwrap();
     for (split, images, labels) in [
         (Split::Train, &theirs.train_images, &theirs.train_labels),
@@ -110,13 +110,15 @@ fn their_cifar10_from_parquet_is_transposed() {
     const AGAIN: &str = "LERP_TEST_TRANSPOSED";
     if env::var_os(AGAIN).is_none() {
         let (_keep, folder) = folder();
-        let place = folder.join("datasets--cifar10");
-        put(&place.join("refs/refs/convert/parquet"), "a".repeat(40).as_bytes());
+        let directory = folder.join("datasets--cifar10");
+        put(&directory.join("refs/refs/convert/parquet"), "a".repeat(40).as_bytes());
         let file = Parquet { group: 9, ..Parquet::default() };
         let file = file.file("img", &[png(32, 32, &upright(0))], Some(&[3]));
         for part in ["train", "test"] {
-            let file =
-                (place.join(format!("snapshots/{}/plain_text/{part}/0000.parquet", "a".repeat(40))), &file);
+            let file = (
+                directory.join(format!("snapshots/{}/plain_text/{part}/0000.parquet", "a".repeat(40))),
+                &file,
+            );
             put(&file.0, file.1);
         }
         let mut again = Command::new(env::current_exe().unwrap());

@@ -25,14 +25,14 @@ fn smooth() -> DynamicImage {
     RgbImage::from_fn(32, 32, pixel).into()
 }
 
-fn open(kind: &str, place: &Path) -> ImageSet {
-    image_set(&format!("{kind}:{}", place.display()), None).unwrap()
+fn open(kind: &str, location: &Path) -> ImageSet {
+    image_set(&format!("{kind}:{}", location.display()), None).unwrap()
 }
 
-fn refused(kind: &str, place: &Path) -> String {
-    let text = image_set(&format!("{kind}:{}", place.display()), None).err().expect("refused").to_string();
+fn refused(kind: &str, location: &Path) -> String {
+    let text = image_set(&format!("{kind}:{}", location.display()), None).err().expect("refused").to_string();
     assert!(!text.contains('\n'), "{text}");
-    text.replace(&format!("{}/", place.display()), "")
+    text.replace(&format!("{}/", location.display()), "")
 }
 
 /// The name of each class, with its number of training and of test images.
@@ -318,9 +318,9 @@ fn labels_of_all_kinds_are_classes() {
     // The only column of labels has values that cannot be classes, which is reported.
     let (_keep, folder) = folder();
     let column = Column::new("label", 5, bytes(&[0.5, 1.0]));
-    let place = folder.join("own.parquet");
-    put(&place, &Parquet { group: 9, ..Parquet::default() }.file_of("image", &pictures(2), &[column], ""));
-    let set = image_set(&format!("parquet:{}?test-every=2", place.display()), None).unwrap();
+    let location = folder.join("own.parquet");
+    put(&location, &Parquet { group: 9, ..Parquet::default() }.file_of("image", &pictures(2), &[column], ""));
+    let set = image_set(&format!("parquet:{}?test-every=2", location.display()), None).unwrap();
     assert_eq!(set.classes(), 0);
     assert_eq!(check(&set).unwrap().left_out, ["1 column (label): labels that are no whole numbers"]);
 }
@@ -329,10 +329,10 @@ fn labels_of_all_kinds_are_classes() {
 fn classes_in_turn_are_in_both_splits() {
     let (_keep, folder) = folder();
     let labels: Vec<i64> = (0..40).map(|i| i % 10).collect();
-    let place = folder.join("turns.parquet");
-    put(&place, &Parquet { group: 9, ..Parquet::default() }.file("image", &pictures(40), Some(&labels)));
+    let location = folder.join("turns.parquet");
+    put(&location, &Parquet { group: 9, ..Parquet::default() }.file("image", &pictures(40), Some(&labels)));
     for every in [2, 5, 10] {
-        let name = format!("parquet:{}?test-every={every}", place.display());
+        let name = format!("parquet:{}?test-every={every}", location.display());
         let report = check(&image_set(&name, None).unwrap()).unwrap();
         assert!(counts(&report).iter().all(|(_, train, test)| *train > 0 && *test > 0 && train + test == 4));
         assert_eq!(report.digest, check(&image_set(&name, None).unwrap()).unwrap().digest);
@@ -345,25 +345,25 @@ fn idx_files_are_found_under_torchvisions_names() {
     let image =
         |i: u8| -> Vec<u8> { (0..28 * 28).map(|p: u32| if p == 3 * 28 + 5 { 200 + i } else { 0 }).collect() };
     let images = |n: u8| idx(&[n.into(), 28, 28], &(0..n).flat_map(image).collect::<Vec<_>>());
-    let write = |place: &Path, prefix: &str, test: &str| {
+    let write = |location: &Path, prefix: &str, test: &str| {
         for (part, n) in [("train", 4), (test, 2)] {
-            put(&place.join(format!("{prefix}{part}-images-idx3-ubyte.gz")), &gzip(&images(n)));
+            put(&location.join(format!("{prefix}{part}-images-idx3-ubyte.gz")), &gzip(&images(n)));
             let labels: Vec<u8> = (0..n).map(|i| 1 + i % 2).collect();
             put(
-                &place.join(format!("{prefix}{part}-labels-idx1-ubyte.gz")),
+                &location.join(format!("{prefix}{part}-labels-idx1-ubyte.gz")),
                 &gzip(&idx(&[n.into()], &labels)),
             );
         }
     };
     let spot = |set: &ImageSet, row: usize, column: usize| test_image(set, 0).0[(row + 2) * 32 + column + 2];
     write(&folder.join("EMNIST/raw"), "emnist-letters-", "test");
-    for place in [
+    for location in [
         folder.clone(),
         folder.join("EMNIST/raw"),
         folder.join("EMNIST"),
         folder.join("EMNIST/raw/emnist-letters"),
     ] {
-        let set = open("idx", &place);
+        let set = open("idx", &location);
         let report = check(&set).unwrap();
         assert_eq!(three(&counts(&report)), [("1", 2, 1), ("2", 2, 1)], "labels from 1 on");
         assert!(
@@ -407,10 +407,10 @@ fn archives_unpacked_in_the_data_folder_are_found() {
     put(&folder.join("cifar-10-batches-bin/test_batch.bin"), &cifar_record(9, &upright(7)));
     let report = check(&image_set("cifar10", Some(&folder)).unwrap()).unwrap();
     assert_eq!((report.train.images, report.class_names[9].as_str()), (5, "truck"));
-    for place in ["celeba/img_align_celeba/img_align_celeba", "img_align_celeba/img_align_celeba"] {
-        let data = folder.join(place.split('/').next().unwrap()).join("data");
+    for location in ["celeba/img_align_celeba/img_align_celeba", "img_align_celeba/img_align_celeba"] {
+        let data = folder.join(location.split('/').next().unwrap()).join("data");
         for i in 0..10 {
-            put(&data.join(place).join(format!("{i:06}.jpg")), &jpeg(178, 218, |_, _| [100, 128, 128]));
+            put(&data.join(location).join(format!("{i:06}.jpg")), &jpeg(178, 218, |_, _| [100, 128, 128]));
         }
         assert_eq!(image_set("celeba", Some(&data)).unwrap().count(Split::Test).unwrap(), Some(1));
     }
@@ -462,8 +462,8 @@ fn read_or_named(bytes: &[u8]) {
         ),
     );
     for (name, named) in [("images", "damaged.jpg"), ("parquet", "row 1")] {
-        let place = if name == "images" { &folder } else { &file };
-        match image_set(&format!("{name}:{}?test-every=2", place.display()), None) {
+        let location = if name == "images" { &folder } else { &file };
+        match image_set(&format!("{name}:{}?test-every=2", location.display()), None) {
             Err(error) => assert!(error.to_string().contains(named), "{error}"),
             Ok(set) => {
                 let report = check(&set).unwrap();

@@ -30,7 +30,7 @@ fn errors_about_missing_files_name_the_files_to_add() {
     assert!(text.ends_with("('~' is expanded only by a shell, at the beginning of a word)"), "{text}");
     for kind in ["images", "idx", "parquet"] {
         let text = fault(&format!("{kind}:"), &folder);
-        assert_eq!(text, format!("'{kind}:': expected a place behind '{kind}:', found nothing"));
+        assert_eq!(text, format!("'{kind}:': expected a path after '{kind}:', found nothing"));
     }
     let text = fault("image:foo", &folder);
     assert!(text.ends_with("and your own: idx:DIR, images:DIR, parquet:PATH"), "{text}");
@@ -72,7 +72,7 @@ fn sorted_images_of_ones_own_are_mixed_and_stay_with_their_labels() {
 fn class_folders_become_classes() {
     let (_keep, folder) = folder();
     let put = |path: &str, i: usize| put(&folder.join(path), &png(32, 32, &upright(i)));
-    let open = |place: &str| image_set(&format!("images:{}", folder.join(place).display()), None);
+    let open = |directory: &str| image_set(&format!("images:{}", folder.join(directory).display()), None);
     for class in ["cat", "dog"] {
         for i in 0..3 {
             put(&format!("what?dir/train/{class}/{i}.png"), i);
@@ -101,11 +101,11 @@ fn class_folders_become_classes() {
 #[test]
 fn labels_in_one_part_only_are_an_error_at_once() {
     let (_keep, folder) = folder();
-    let place = folder.join("mnist");
+    let directory = folder.join("mnist");
     for (lacks, file) in [("train", "train-images-idx3-ubyte"), ("t10k", "t10k-images-idx3-ubyte")] {
         write_mnist(&folder, false);
-        std::fs::remove_file(place.join(format!("{lacks}-labels-idx1-ubyte"))).unwrap();
-        for name in ["mnist".to_owned(), format!("idx:{}", place.display())] {
+        std::fs::remove_file(directory.join(format!("{lacks}-labels-idx1-ubyte"))).unwrap();
+        for name in ["mnist".to_owned(), format!("idx:{}", directory.display())] {
             let text = image_set(&name, Some(&folder)).err().unwrap().to_string();
             assert!(text.contains(&format!("{file}: expected labels in this ")), "{text}");
         }

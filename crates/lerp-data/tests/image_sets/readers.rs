@@ -40,12 +40,12 @@ fn mnist_is_padded_and_upright_packed_or_not() {
 #[test]
 fn cifar_is_upright() {
     let (_keep, folder) = folder();
-    let place = folder.join("cifar10/cifar-10-batches-bin");
+    let directory = folder.join("cifar10/cifar-10-batches-bin");
     for batch in 1..=5_u8 {
         let records = [cifar_record(batch, &upright(batch.into())), cifar_record(0, &upright(40))].concat();
-        put(&place.join(format!("data_batch_{batch}.bin")), &records);
+        put(&directory.join(format!("data_batch_{batch}.bin")), &records);
     }
-    put(&place.join("test_batch.bin"), &cifar_record(9, &upright(7)));
+    put(&directory.join("test_batch.bin"), &cifar_record(9, &upright(7)));
     let set = open("cifar10", &folder);
     assert_eq!(test_image(&set, 0), (upright(7), Some(9)));
     let report = check(&set).unwrap();
@@ -53,17 +53,17 @@ fn cifar_is_upright() {
     assert_eq!(report.train.classes.unwrap(), [5, 1, 1, 1, 1, 1, 0, 0, 0, 0]);
     assert_eq!(report.files.len(), 6);
 
-    std::fs::remove_file(place.join("data_batch_3.bin")).unwrap();
+    std::fs::remove_file(directory.join("data_batch_3.bin")).unwrap();
     assert!(
         fault("cifar10", &folder).contains("data_batch_3.bin"),
         "a part of the batches is not the dataset"
     );
-    put(&place.join("data_batch_3.bin"), &[0; 3072]);
+    put(&directory.join("data_batch_3.bin"), &[0; 3072]);
     assert_eq!(
         fault("cifar10", &folder),
         "cifar10/cifar-10-batches-bin/data_batch_3.bin: expected records of 3073 bytes, found 3072 bytes in all"
     );
-    put(&place.join("data_batch_3.bin"), &cifar_record(10, &upright(0)));
+    put(&directory.join("data_batch_3.bin"), &cifar_record(10, &upright(0)));
     assert!(fault("cifar10", &folder).ends_with("expected labels 0 to 9, found 10 in record 0"));
 }
 
@@ -429,7 +429,7 @@ fn the_hubs_cache_is_looked_into_after_the_folder() {
     let image = |i: usize| png(32, 32, &upright(i));
     let images: Vec<_> = (0..3).map(image).collect();
     let snapshots = folder.join("hub/datasets--ufldl-stanford--svhn/snapshots");
-    let place = snapshots.join("f9e1717d73324ebbc1ece84267ccd80d0aca0690/cropped_digits");
+    let directory = snapshots.join("f9e1717d73324ebbc1ece84267ccd80d0aca0690/cropped_digits");
     let parquet =
         |labels: i64| Parquet { group: 9, ..Parquet::default() }.file("image", &images, Some(&[labels; 3]));
 
@@ -441,7 +441,7 @@ fn the_hubs_cache_is_looked_into_after_the_folder() {
             .iter()
             .enumerate()
     {
-        put(&place.join(format!("{file}.parquet")), &parquet(i as i64));
+        put(&directory.join(format!("{file}.parquet")), &parquet(i as i64));
         let said = match i {
             0 => "lacks train-00001-of-00002.parquet and 2 more: `cargo xtask data fetch svhn`",
             1 => "lacks train-00001-of-00002.parquet and 1 more: ",
@@ -451,9 +451,9 @@ fn the_hubs_cache_is_looked_into_after_the_folder() {
         let text = open("svhn", &empty).err().unwrap().to_string();
         assert!(text.contains(said), "{text}");
     }
-    put(&place.join("valid-00000-of-00001.parquet"), &parquet(9));
+    put(&directory.join("valid-00000-of-00001.parquet"), &parquet(9));
     let set = open("svhn", &empty).unwrap();
-    assert_eq!((set.folder(), set.hub().unwrap().repository), (place.as_path(), "ufldl-stanford/svhn"));
+    assert_eq!((set.folder(), set.hub().unwrap().repository), (directory.as_path(), "ufldl-stanford/svhn"));
     let report = check(&set).unwrap();
     assert_eq!((report.train.images, report.test.images), (9, 3), "train and extra, not valid");
     // The labels are the digits 0 and 2, then 1 of the extra split, which comes last; the digit 0 is class 9.

@@ -18,7 +18,7 @@ const CENTRES_PER_PRODUCT: usize = 640;
 
 /// The options of k-means; the defaults are the paper's.
 #[derive(Debug, Clone, Copy)]
-pub struct Options<'a> {
+pub struct KMeansOptions<'a> {
     /// Number of clusters; default 10, the number of classes.
     pub clusters: usize,
     /// Number of restarts, of which the one with the lowest inertia is kept; default 1000.
@@ -26,14 +26,14 @@ pub struct Options<'a> {
     /// Maximum number of updates of the centres in one restart; default 1000.
     pub max_iterations: usize,
     /// Tolerance: a restart ends once the centres' squared movements sum to no more than this times the mean
-    /// variance of the coordinates. The default 1e-4 is scikit-learn's, which the reference code does not change. A
+    /// variance of the coordinates. The default 1e-4 is scikit-learn's, which the paper's code does not change. A
     /// restart also ends once no point changes its cluster, and only then if this is 0.
     pub tolerance: f64,
     /// Stops the fit with [`Error::Stopped`] once this is true.
     pub stop: Option<&'a AtomicBool>,
 }
 
-impl Default for Options<'_> {
+impl Default for KMeansOptions<'_> {
     fn default() -> Self {
         Self { clusters: 10, restarts: 1000, max_iterations: 1000, tolerance: 1e-4, stop: None }
     }
@@ -73,7 +73,7 @@ impl KMeans {
     /// # Errors
     /// If there is no point, one holds NaN or infinity, there are more clusters than points, there is no cluster,
     /// restart or iteration, the tolerance is negative or NaN, or the fit was asked to stop.
-    pub fn fit(points: &Tensor, options: &Options, draws: &Draws) -> Result<Self> {
+    pub fn fit(points: &Tensor, options: &KMeansOptions, draws: &Draws) -> Result<Self> {
         let mut points = Rows::new("points to cluster", points)?;
         check(options, points.len())?;
         let mean = points.mean();
@@ -85,11 +85,11 @@ impl KMeans {
             Settings { max_iterations: options.max_iterations, stop_below: options.tolerance * variance };
 
         let blocks = blocks(&points)?;
-        let places = (CENTRES_PER_PRODUCT / options.clusters).clamp(1, 64).min(options.restarts);
+        let at_once = (CENTRES_PER_PRODUCT / options.clusters).clamp(1, 64).min(options.restarts);
         let mut waiting = (0..options.restarts).map(|number| {
             Restart::new(number, &points, &first_centres(options.clusters, n, &draws.at(number as u64)))
         });
-        let mut running: Vec<Restart> = waiting.by_ref().take(places).collect();
+        let mut running: Vec<Restart> = waiting.by_ref().take(at_once).collect();
         let mut best: Option<Restart> = None;
         while !running.is_empty() {
             if options.stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
@@ -114,7 +114,7 @@ impl KMeans {
                     best = Some(restart);
                 }
             }
-            running.extend(waiting.by_ref().take(places - running.len()));
+            running.extend(waiting.by_ref().take(at_once - running.len()));
         }
         let Some(best) = best else {
             // This is unreachable: there is at least one restart, and each one ends.
@@ -219,7 +219,7 @@ impl KMeans {
     }
 }
 
-fn check(options: &Options, n: usize) -> Result<()> {
+fn check(options: &KMeansOptions, n: usize) -> Result<()> {
     let range = |what, wanted, given| Err(Error::Range { what, wanted, given });
     if options.clusters == 0 || options.clusters > n {
         return range("the number of clusters", "from 1 to the number of points", options.clusters as f64);
@@ -289,8 +289,8 @@ mod tests {
         Draws::new(11, &Device::Cpu)
     }
 
-    fn options(clusters: usize, restarts: usize) -> Options<'static> {
-        Options { clusters, restarts, ..Options::default() }
+    fn options(clusters: usize, restarts: usize) -> KMeansOptions<'static> {
+        KMeansOptions { clusters, restarts, ..KMeansOptions::default() }
     }
 
     #[test]
@@ -379,7 +379,7 @@ mod tests {
     #[test]
     fn it_stops_when_asked() {
         let stop = AtomicBool::new(true);
-        let options = Options { stop: Some(&stop), ..options(1, 1) };
+        let options = KMeansOptions { stop: Some(&stop), ..options(1, 1) };
         let stopped = KMeans::fit(&points(&[0.0, 1.0], 1), &options, &draws());
         assert!(matches!(stopped, Err(Error::Stopped)));
     }
@@ -388,15 +388,15 @@ mod tests {
     fn wrong_arguments_are_refused() {
         let x = points(&[0.0, 1.0, 2.0], 1);
         let fails =
-            |x: &Tensor, options: Options| KMeans::fit(x, &options, &draws()).unwrap_err().to_string();
+            |x: &Tensor, options: KMeansOptions| KMeans::fit(x, &options, &draws()).unwrap_err().to_string();
         assert_eq!(
             fails(&x, options(4, 1)),
             "the number of clusters must be from 1 to the number of points, but is 4"
         );
         assert!(fails(&x, options(0, 1)).contains("number of clusters"));
         assert!(fails(&x, options(1, 0)).contains("number of restarts"));
-        assert!(fails(&x, Options { max_iterations: 0, ..options(1, 1) }).contains("iterations"));
-        assert!(fails(&x, Options { tolerance: f64::NAN, ..options(1, 1) }).contains("tolerance"));
+        assert!(fails(&x, KMeansOptions { max_iterations: 0, ..options(1, 1) }).contains("iterations"));
+        assert!(fails(&x, KMeansOptions { tolerance: f64::NAN, ..options(1, 1) }).contains("tolerance"));
         let message = fails(&points(&[0.0, f32::INFINITY], 1), options(1, 1));
         assert_eq!(message, "points to cluster must be finite, but row 1 holds NaN or infinity");
         assert!(
@@ -469,7 +469,7 @@ mod tests {
             let x: Vec<f32> = x[..x.len() / 2 * 2].iter().map(|v| f32::from(*v)).collect();
             // With 1000 restarts, each of the at most 35 initial choices occurs.
             let found = KMeans::fit(
-                &points(&x, 2), &Options { tolerance: 0.0, ..options(clusters as usize, 1000) }, &draws()
+                &points(&x, 2), &KMeansOptions { tolerance: 0.0, ..options(clusters as usize, 1000) }, &draws()
             ).unwrap();
             let own = cost(&x, 2, found.assigned(), clusters);
             prop_assert!((found.inertia() - own).abs() < 1e-4 * (1.0 + own), "the inertia is that of the assignment");

@@ -11,7 +11,7 @@ mod whitening;
 use lerp_core::Draws;
 
 pub use agreement::{matched_accuracy, normalised_mutual_information};
-pub use kmeans::{KMeans, Options};
+pub use kmeans::{KMeans, KMeansOptions};
 pub use whitening::Whitening;
 
 use crate::{Labelled, Result, rows::Rows};
@@ -42,7 +42,7 @@ pub struct Agreement {
 /// ```
 /// use candle_core::{Device, Tensor};
 /// use lerp_core::Draws;
-/// use lerp_eval::{Labelled, clustering::{Options, evaluate}};
+/// use lerp_eval::{Labelled, clustering::{KMeansOptions, evaluate}};
 ///
 /// // Two classes of twenty latents each, far apart.
 /// let draws = Draws::new(1, &Device::Cpu);
@@ -51,13 +51,18 @@ pub struct Agreement {
 /// let centres = Tensor::from_vec(centres, (40, 2), &Device::Cpu)?;
 /// let latents = (centres + draws.normal("noise", (40, 2))?)?;
 ///
-/// let options = Options { clusters: 2, restarts: 20, ..Options::default() };
+/// let options = KMeansOptions { clusters: 2, restarts: 20, ..KMeansOptions::default() };
 /// let labelled = Labelled { features: &latents, labels: &labels };
 /// let found = evaluate(labelled, labelled, &options, &draws)?;
 /// assert_eq!(found.test_accuracy, 1.0);
 /// # Ok::<(), lerp_eval::Error>(())
 /// ```
-pub fn evaluate(train: Labelled, test: Labelled, options: &Options, draws: &Draws) -> Result<Agreement> {
+pub fn evaluate(
+    train: Labelled,
+    test: Labelled,
+    options: &KMeansOptions,
+    draws: &Draws,
+) -> Result<Agreement> {
     // Labels are checked before k-means, which takes minutes.
     Rows::new("training latents", train.features)?.check_labels("training labels", train.labels)?;
     Rows::new("test latents", test.features)?.check_labels("test labels", test.labels)?;
@@ -97,7 +102,7 @@ mod tests {
     #[test]
     fn known_clusters_are_found_whatever_their_scale() {
         let ((train, train_labels), (test, test_labels)) = (corners(60, "train"), corners(20, "test"));
-        let options = Options { clusters: 5, restarts: 20, ..Options::default() };
+        let options = KMeansOptions { clusters: 5, restarts: 20, ..KMeansOptions::default() };
         let draws = Draws::new(1, &Device::Cpu);
         let train = Labelled { features: &train, labels: &train_labels };
         let test = Labelled { features: &test, labels: &test_labels };

@@ -15,11 +15,11 @@ const NO_SPREAD: f64 = 1e-7;
 /// The number of latents in one matrix product, which keeps their `f64` copy small compared with the latents.
 const ROWS_PER_BLOCK: usize = 4096;
 
-/// A whitening fitted to training latents (section 4.2; in the reference code, it precedes k-means).
+/// A whitening fitted to training latents (section 4.2; in the paper's code, it precedes k-means).
 ///
 /// With `m` the mean of the training latents and `X - m = U S V^T` their singular value decomposition, a latent `x`
 /// becomes `(x - m) V / (S + 1e-5)`. All directions are kept. In directions without any spread, which exist if
-/// there are fewer latents than dimensions, the result is 0 (the reference code divides by 1e-5 there).
+/// there are fewer latents than dimensions, the result is 0 (the paper's code divides by 1e-5 there).
 ///
 /// `S` and `V` are computed from the eigendecomposition of `(X - m)^T (X - m)` in `f64`. This is cheaper than the
 /// singular value decomposition and as accurate for latents in `f32`, because its errors are below `1e-8` of the

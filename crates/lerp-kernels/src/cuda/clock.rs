@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use candle_core::{CudaDevice, DType, Device, Result, Shape, Tensor};
-use lerp_core::{Decay, Draw, DrawPosition, Generator, LearningRate, Schedule};
+use lerp_core::{Decay, Draw, DrawPosition, DrawStep, Generator, LearningRate, Schedule};
 
 use super::{address, blocks, count, launch, memory, tensor};
 use crate::Adam;
@@ -132,8 +132,9 @@ impl Generator for OnDevice {
         let device = self.device.as_cuda_device()?;
         let elements = shape.elem_count();
         let n = count(elements)?;
-        let DrawPosition { seed, step, stream, own_step } = position;
-        let clock = self.clock.as_ref().filter(|_| own_step);
+        let DrawPosition { seed, step, stream } = position;
+        let clock = self.clock.as_ref().filter(|_| matches!(step, DrawStep::Counted(_)));
+        let step = step.number();
         let clock = clock.map_or(Ok(0), |clock| address::<i64>(&clock.step))?;
         // SAFETY: the memory has room for `n` values, and the clock's address is null or that of one value.
         unsafe {
@@ -160,10 +161,10 @@ impl Generator for OnDevice {
         }
     }
 
-    fn step(&self, step: u64, own_step: bool) -> Result<Tensor> {
-        match &self.clock {
-            Some(clock) if own_step => clock.step.to_dtype(DType::F32)?.reshape(()),
-            _ => Tensor::new(step as f32, &self.device),
+    fn step(&self, step: DrawStep) -> Result<Tensor> {
+        match (&self.clock, step) {
+            (Some(clock), DrawStep::Counted(_)) => clock.step.to_dtype(DType::F32)?.reshape(()),
+            (_, step) => Tensor::new(step.number() as f32, &self.device),
         }
     }
 }

@@ -3,12 +3,14 @@
 use candle_core::{Result, Tensor};
 
 use super::{address, blocks, count, launch, memory, tensor};
+use crate::LineImage;
 
 /// The CUDA kernel of [`crate::draw_lines`].
 ///
 /// # Shapes
 /// `turns` `[n]`, `f64`; result `[n, height, width, 1]`.
-pub(crate) fn draw_lines(turns: &Tensor, height: usize, width: usize, thickness: f64) -> Result<Tensor> {
+pub(crate) fn draw_lines(turns: &Tensor, image: LineImage) -> Result<Tensor> {
+    let LineImage { height, width, line_width } = image;
     let device = turns.device().as_cuda_device()?;
     let lines = turns.dims1()?;
     let n = lines * height * width;
@@ -25,7 +27,7 @@ pub(crate) fn draw_lines(turns: &Tensor, height: usize, width: usize, thickness:
             pixels,
             height as u32,
             width as u32,
-            thickness
+            line_width
         );
     }
     Ok(tensor(device, out, (lines, height, width, 1)))

@@ -6,14 +6,14 @@ mod file;
 use std::collections::BTreeMap;
 
 use lerp_eval::{
-    Better, LineReference, Quantity, Sample, below_p, holm, lower_p, quantity::MEAN_DISTANCE, seeds_needed,
-    student_quantile, welch_interval,
+    Better, Interval, LineReference, Quantity, Sample, below_p, holm, lower_p, quantity::MEAN_DISTANCE,
+    seeds_needed, student_quantile, welch_interval,
 };
 use lerp_files::printable;
 
 use crate::{
     paper::published,
-    reading::{Estimate, ImageSet, RunGroup, Sweep, dataset_of, title_of},
+    reading::{Estimate, RunGroup, SizedImageSet, Sweep, dataset_of, title_of},
     statistics::{Pairs, Pooled, reference_scores},
     text::{fixed, names},
 };
@@ -46,18 +46,18 @@ impl Decision {
     }
 }
 
-/// A claim with the result of its test in one place: on lines or on one image set.
-pub struct Tested<'a> {
+/// A claim with the result of its test on lines or on one image set.
+pub struct TestedClaim<'a> {
     /// The claim.
     pub claim: &'a Claim,
     /// The image set; `None` for lines.
-    pub set: Option<&'a ImageSet>,
+    pub set: Option<&'a SizedImageSet>,
     /// The name of what the variant is compared with; of several rivals, the one that is hardest to beat.
     pub against: String,
     /// The variant's mean minus the rival's, in the unit of files.
     pub difference: f64,
     /// The 95 % interval of the difference; `None` if the spread over seeds is not known.
-    pub interval: Option<(f64, f64)>,
+    pub interval: Option<Interval>,
     /// The two-sided p-value at the boundary of the claim; `None` if a spread is not known.
     pub p: Option<f64>,
     /// The p-value corrected for the number of tests in the claim's family (Holm).
@@ -85,9 +85,9 @@ struct Compared<'a> {
     sample: Sample,
 }
 
-impl<'a> Tested<'a> {
+impl<'a> TestedClaim<'a> {
     /// Returns a result without numbers, to which a test adds what it finds.
-    fn empty(claim: &'a Claim, set: Option<&'a ImageSet>) -> Self {
+    fn empty(claim: &'a Claim, set: Option<&'a SizedImageSet>) -> Self {
         Self {
             claim,
             set,
@@ -107,7 +107,7 @@ impl<'a> Tested<'a> {
     }
 }
 
-impl Tested<'_> {
+impl TestedClaim<'_> {
     /// Returns the outcome at the level [`ALPHA`]. A claim is supported only if no variant is missing.
     pub fn decision(&self) -> Decision {
         match (self.corrected.is_some_and(|p| p < ALPHA), self.speaks_for) {
@@ -149,7 +149,7 @@ impl Tested<'_> {
         if self.correlated { "all" } else { dataset_of(self.set) }
     }
 
-    /// Returns the name of the place where the claim was tested.
+    /// Returns the name of the dataset on which the claim was tested.
     pub fn on(&self) -> String {
         if self.correlated { "All image sets".into() } else { title_of(self.set) }
     }
@@ -164,12 +164,12 @@ pub fn sample(group: &RunGroup, metric: &Quantity) -> Option<Sample> {
     }
 }
 
-/// Tests a claim in one place, where `groups` are compared.
+/// Tests a claim on one dataset, on which `groups` are compared.
 fn test<'a>(
     claim: &'a Claim,
-    set: Option<&'a ImageSet>,
+    set: Option<&'a SizedImageSet>,
     groups: &[&'a RunGroup],
-) -> std::result::Result<Tested<'a>, &'static str> {
+) -> std::result::Result<TestedClaim<'a>, &'static str> {
     let ours: Vec<&RunGroup> =
         groups.iter().copied().filter(|group| group.cell().variant == claim.variant).collect();
     let group = match ours[..] {
@@ -196,7 +196,7 @@ fn together<'a>(
     claim: &'a Claim,
     pairs: &[Pairs<'a>],
     with: &Quantity,
-) -> std::result::Result<Tested<'a>, &'static str> {
+) -> std::result::Result<TestedClaim<'a>, &'static str> {
     let ours = |group: &RunGroup| !claim.papers || published().order.contains(&group.cell().variant);
     let all: Vec<Pairs> = pairs.iter().map(|pairs| pairs.only(ours)).collect();
     let Pooled { found, groups, sets: _ } = Pooled::of(&all, &claim.metric, with)
@@ -205,7 +205,7 @@ fn together<'a>(
     let here = |variant: &String| groups.iter().any(|group| group.cell().variant == *variant);
     let absent = published().order.iter().zip(&published().titles).filter(|(variant, _)| !here(variant));
     let missing = absent.filter(|_| claim.papers).map(|(_, title)| title.clone()).collect();
-    Ok(Tested {
+    Ok(TestedClaim {
         against: format!("no rank correlation, over {} variants", found.points),
         difference: found.rho,
         interval: found.interval,
@@ -216,17 +216,17 @@ fn together<'a>(
         needed: found.points_needed.map(|variants| variants as u64),
         correlated: true,
         groups,
-        ..Tested::empty(claim, None)
+        ..TestedClaim::empty(claim, None)
     })
 }
 
 /// Tests whether a configuration's mean is the best of all.
 fn best<'a>(
     claim: &'a Claim,
-    set: Option<&'a ImageSet>,
+    set: Option<&'a SizedImageSet>,
     ours: Compared<'a>,
     groups: &[&'a RunGroup],
-) -> std::result::Result<Tested<'a>, &'static str> {
+) -> std::result::Result<TestedClaim<'a>, &'static str> {
     // Means are negated if higher is better, so that lower is always better below.
     let higher = claim.metric.better == Better::Higher;
     let a = ours.sample;
@@ -262,7 +262,7 @@ fn best<'a>(
     let b = hardest.sample;
     let sides =
         if speaks_for { rivals.iter().map(|rival| (a, rival.sample)).collect() } else { vec![(a, b)] };
-    Ok(Tested {
+    Ok(TestedClaim {
         against: hardest.group.label.clone(),
         difference: a.mean - b.mean,
         interval: p.and_then(|_| welch_interval(a, b)),
@@ -272,18 +272,18 @@ fn best<'a>(
         missing,
         sides,
         groups: rivals.iter().map(|rival| rival.group).chain([ours.group]).collect(),
-        ..Tested::empty(claim, set)
+        ..TestedClaim::empty(claim, set)
     })
 }
 
 /// Tests whether a configuration's mean is within a relative tolerance of a reference interpolation.
 fn near<'a>(
     claim: &'a Claim,
-    set: Option<&'a ImageSet>,
+    set: Option<&'a SizedImageSet>,
     ours: Compared<'a>,
     reference: LineReference,
     within: f64,
-) -> std::result::Result<Tested<'a>, &'static str> {
+) -> std::result::Result<TestedClaim<'a>, &'static str> {
     let a = ours.sample;
     let scores =
         reference_scores(reference).filter(|_| set.is_none()).ok_or("references are of lines alone")?;
@@ -301,23 +301,23 @@ fn near<'a>(
     let difference = a.mean - value;
     let edge = Sample { mean: if a.mean > value { most } else { least }, std: 0.0, n: a.n };
     let allowance = fixed(within * value * unit.factor, unit.decimals);
-    Ok(Tested {
+    Ok(TestedClaim {
         against: format!("{} ± {allowance}{}", reference.title(), unit.name),
         difference,
-        interval: p.map(|_| (difference - half, difference + half)),
+        interval: p.map(|_| Interval { low: difference - half, high: difference + half }),
         p: p.map(|p| (2.0 * p).min(1.0)),
         speaks_for,
         seeds: a.n,
         sides: vec![(a, edge)],
         groups: vec![ours.group],
-        ..Tested::empty(claim, set)
+        ..TestedClaim::empty(claim, set)
     })
 }
 
 /// The claims of a report.
 pub struct Claims<'a> {
-    /// The claims that could be tested, in each place where they were.
-    pub tested: Vec<Tested<'a>>,
+    /// The claims that could be tested, on each dataset on which they were.
+    pub tested: Vec<TestedClaim<'a>>,
     /// The claims that could not be tested anywhere, each with the reason.
     pub untested: Vec<String>,
 }
@@ -335,16 +335,16 @@ impl<'a> Claims<'a> {
                     Err(why) => reason = why,
                 }
             } else {
-                for set in sweep.places() {
+                for set in sweep.lines_and_image_sets() {
                     let elsewhere = if set.is_some() { ClaimPlace::Lines } else { ClaimPlace::ImageSets };
                     if claim.on == Some(elsewhere) {
                         continue;
                     }
-                    let in_place: Vec<&RunGroup> =
+                    let on_set: Vec<&RunGroup> =
                         sweep.on(set).filter(|group| !claim.papers || is_papers(group)).collect();
-                    match test(claim, set, &in_place) {
+                    match test(claim, set, &on_set) {
                         Ok(tested) => here.push(tested),
-                        Err(_) if in_place.is_empty() => {}
+                        Err(_) if on_set.is_empty() => {}
                         Err(why) => reason = why,
                     }
                 }
@@ -360,7 +360,7 @@ impl<'a> Claims<'a> {
 }
 
 /// Corrects the p-values of each family, and estimates how many seeds would decide each claim.
-fn correct(tested: &mut [Tested]) {
+fn correct(tested: &mut [TestedClaim]) {
     let mut families: BTreeMap<(bool, String), Vec<usize>> = BTreeMap::new();
     for (index, tested) in tested.iter().enumerate() {
         families.entry((tested.claim.papers, tested.claim.family.clone())).or_default().push(index);

@@ -23,7 +23,7 @@ const FINE: u32 = 4;
 const SHARPNESS: u32 = 2;
 
 /// A drawing that can be made on a canvas of either format.
-pub trait Draw {
+pub trait Drawable {
     /// Whether the PNG is antialiased. Pictures of pixels must not be.
     const SOFT: bool = true;
 
@@ -75,8 +75,8 @@ pub struct Canvas<'a, DB: DrawingBackend> {
 
 impl<DB: DrawingBackend> Canvas<'_, DB> {
     fn at(&self, (x, y): Point) -> (i32, i32) {
-        let place = |v: f64| (v * f64::from(self.scale)).round() as i32;
-        (place(x), place(y))
+        let pixel = |v: f64| (v * f64::from(self.scale)).round() as i32;
+        (pixel(x), pixel(y))
     }
 
     fn length(&self, units: f64) -> u32 {
@@ -165,7 +165,7 @@ impl<DB: DrawingBackend> Canvas<'_, DB> {
 }
 
 /// Draws `what` in both formats, `width` by `height` units.
-pub fn both<D: Draw>(what: &D, width: u32, height: u32) -> Result<Drawing> {
+pub fn both<D: Drawable>(what: &D, width: u32, height: u32) -> Result<Drawing> {
     let name = what.what();
     let mut svg = String::new();
     {

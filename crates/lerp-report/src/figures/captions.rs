@@ -3,7 +3,7 @@
 use lerp_train::State;
 
 use crate::{
-    reading::{ImageSet, LoadedRun, RunGroup},
+    reading::{LoadedRun, RunGroup, SizedImageSet},
     text::thousands,
 };
 
@@ -13,7 +13,7 @@ pub const PATHS: &str = "paths.safetensors";
 pub const SAMPLES: &str = "samples.safetensors";
 
 /// Returns in words what interpolations are between: lines, or images of a set.
-pub fn test_examples(set: Option<&ImageSet>) -> String {
+pub fn test_examples(set: Option<&SizedImageSet>) -> String {
     set.map_or_else(|| "test lines".to_owned(), |set| format!("test images of {}", set.words()))
 }
 

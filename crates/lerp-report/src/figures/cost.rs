@@ -8,13 +8,13 @@ use plotters::prelude::DrawingBackend;
 
 use super::{
     Drawn,
-    canvas::{Canvas, Draw, both},
+    canvas::{Canvas, Drawable, both},
     plot::{Axis, Numbered, Plot, PlotArea, extent, legend_entry, legend_width},
     style::{CurveStyle, curve_styles},
 };
 use crate::{
     Result,
-    reading::{ImageSet, LoadedRun, RunGroup, Sweep},
+    reading::{LoadedRun, RunGroup, SizedImageSet, Sweep},
 };
 
 /// The size of the plot, and the margins for numbers and titles of axes.
@@ -26,7 +26,7 @@ const BELOW: f64 = 56.0;
 const LINE: f64 = 24.0;
 
 /// Draws the points on lines or on an image set, or returns `None` if no run is finished there.
-pub fn draw<'a>(sweep: &'a Sweep, set: Option<&ImageSet>) -> Result<Option<Drawn<'a>>> {
+pub fn draw<'a>(sweep: &'a Sweep, set: Option<&SizedImageSet>) -> Result<Option<Drawn<'a>>> {
     let (metric, title, factor): (&Quantity, _, _) = match set {
         None => (&MEAN_DISTANCE, "mean distance, ×10⁻³", 1e3),
         Some(_) => (&PROBE_ACCURACY, "fitted classifier's accuracy, %", 100.0),
@@ -94,7 +94,7 @@ impl CostScatter {
     }
 }
 
-impl Draw for CostScatter {
+impl Drawable for CostScatter {
     fn what(&self) -> &'static str {
         "quality against time"
     }

@@ -5,14 +5,14 @@ use plotters::prelude::DrawingBackend;
 
 use super::{
     Drawn,
-    canvas::{Canvas, Draw, Side, both},
+    canvas::{Canvas, Drawable, Side, both},
     captions::test_examples,
     plot::{Axis, BandPoint, LETTERS, NUMBERS, Numbered, Plot, PlotArea, pieces},
     style::{CurveStyle, shade},
 };
 use crate::{
     Result,
-    reading::{ImageSet, RunGroup, Spread, Sweep},
+    reading::{RunGroup, SizedImageSet, Spread, Sweep},
     text::{LongWords, wrap},
 };
 
@@ -49,7 +49,7 @@ impl CriticPanel {
 }
 
 /// Draws the estimates on lines or on an image set, or returns `None` if no configuration has measured any.
-pub fn draw<'a>(sweep: &'a Sweep, set: Option<&ImageSet>) -> Result<Option<Drawn<'a>>> {
+pub fn draw<'a>(sweep: &'a Sweep, set: Option<&SizedImageSet>) -> Result<Option<Drawn<'a>>> {
     let all = sweep.shown(set).into_iter().map(|group| (group, CriticPanel::of(group)));
     let (groups, panels): (Vec<&RunGroup>, Vec<CriticPanel>) =
         all.filter(|(_, panel)| panel.points().next().is_some()).unzip();
@@ -108,7 +108,7 @@ impl Critic {
     }
 }
 
-impl Draw for Critic {
+impl Drawable for Critic {
     fn what(&self) -> &'static str {
         "the critic's estimates"
     }

@@ -10,15 +10,15 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{
     Drawn,
-    canvas::{Canvas, Draw, Side, both},
+    canvas::{Canvas, Drawable, Side, both},
     plot::{Axis, LETTERS, Numbered, Plot, PlotArea, extent, pieces},
     style::{CurveStyle, Drawing, INK, curve_styles, fit},
 };
 use crate::{
     Result,
-    paper::Selection,
-    reading::{ImageSet, RunGroup, Sweep, title_with_unit, user_metrics},
+    reading::{RunGroup, SizedImageSet, Sweep, title_with_unit, user_metrics},
     statistics::{LineScores, reference_scores},
+    verdicts::Selection,
 };
 
 /// The widths of a panel and of the legend to the right of several panels.
@@ -70,7 +70,7 @@ pub fn lines(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
 }
 
 /// Draws the curves on an image set, or returns `None` if nothing has been evaluated yet.
-pub fn images<'a>(sweep: &'a Sweep, set: &ImageSet) -> Result<Option<Drawn<'a>>> {
+pub fn images<'a>(sweep: &'a Sweep, set: &SizedImageSet) -> Result<Option<Drawn<'a>>> {
     let selection = trained(sweep, Some(set));
     let accuracy = CurvesPanel::new(
         &selection,
@@ -91,7 +91,7 @@ pub fn images<'a>(sweep: &'a Sweep, set: &ImageSet) -> Result<Option<Drawn<'a>>>
     if sweep.has_one_class(set) {
         panels.retain(|panel| panel.kind != AxisKind::Percent);
     }
-    let accuracy = "Accuracy of the single-layer classifier trained beside (higher is better)";
+    let accuracy = "Accuracy of the jointly trained single-layer classifier (higher is better)";
     let error = "mean squared error of reconstructions (logarithmic; lower is better)";
     let what = match panels.as_slice() {
         [] => return Ok(None),
@@ -109,7 +109,7 @@ pub fn images<'a>(sweep: &'a Sweep, set: &ImageSet) -> Result<Option<Drawn<'a>>>
 }
 
 /// Selects the configurations that were trained here; others have no curves.
-fn trained<'a>(sweep: &'a Sweep, set: Option<&ImageSet>) -> Selection<'a> {
+fn trained<'a>(sweep: &'a Sweep, set: Option<&SizedImageSet>) -> Selection<'a> {
     let mut groups = sweep.shown(set);
     groups.retain(|group| group.cell().origin.is_trained());
     Selection { groups }
@@ -305,7 +305,7 @@ impl Curves {
     }
 }
 
-impl Draw for Curves {
+impl Drawable for Curves {
     fn what(&self) -> &'static str {
         "the learning curves"
     }

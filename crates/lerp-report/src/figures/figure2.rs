@@ -9,7 +9,7 @@ use lerp_train::FIGURE_3_ANGLES;
 
 use super::{
     Drawn,
-    rows::{Strip, picture},
+    rows::{Headings, Strip, picture},
 };
 use crate::{
     Error, Result,
@@ -47,7 +47,7 @@ pub fn draw(only: Option<char>) -> Result<Option<Drawn<'static>>> {
         |letter: char, name: &str| if only.is_some() { name.into() } else { format!("({letter}) {name}") };
     let rows: Vec<(String, Strip)> =
         cases().map(|(letter, case, _)| (name(*letter, case), strip(*letter))).collect();
-    let mut picture = picture(WHAT, &rows, false)?;
+    let mut picture = picture(WHAT, &rows, Headings::None)?;
     let scale = "Gray from -1, black, to 1, white. Drawn, not trained.";
     let caption = if let (Some(letter), Some((.., how))) = (only, cases().next()) {
         format!("Figure 2{letter}. {how}. {scale}")
@@ -96,8 +96,8 @@ fn images(letter: char) -> Vec<f64> {
         'd' => lines(std::array::from_fn(|i| if i < COUNT / 2 { start } else { end })),
         'e' => lines(linspace(start, end - TAU)),
         'f' => {
-            let blurred = |(angle, place): (f64, f64)| {
-                let much = place.sin();
+            let blurred = |(angle, blend): (f64, f64)| {
+                let much = blend.sin();
                 let bright: Vec<f64> = line(angle).iter().map(|v| v + much.max(0.0).sqrt()).collect();
                 blur(&bright, SIDE, 1.5 * much)
             };

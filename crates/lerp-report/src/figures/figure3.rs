@@ -6,12 +6,12 @@ use lerp_train::{FIGURE_3_ANGLES, Run};
 use super::{
     Drawn,
     captions::unfinished,
-    rows::{Strip, picture},
+    rows::{Headings, Strip, picture},
 };
 use crate::{
     Result,
-    paper::model_seeds,
     reading::{LoadedRun, RunGroup, Sweep},
+    verdicts::model_seeds,
 };
 
 const WHAT: &str = "figure 3";
@@ -47,7 +47,7 @@ pub fn draw<'a>(sweep: &'a Sweep, only: Option<(&str, char)>) -> Result<Option<D
         model_seeds(&shown),
         unfinished(&shown),
     );
-    let drawing = picture(WHAT, &rows, true)?.draw()?;
+    let drawing = picture(WHAT, &rows, Headings::Alphas)?.draw()?;
     Ok(Some(Drawn { caption, drawing, shows: shown.iter().map(|(group, _)| *group).collect() }))
 }
 

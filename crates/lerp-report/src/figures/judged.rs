@@ -2,8 +2,9 @@
 //! whether images keep the class of an end.
 
 use lerp_eval::{
-    KernelDistance, POSITIONS, PURITY_THRESHOLD, Quantity, STEPS,
+    Interval, KernelDistance, POSITIONS, PURITY_THRESHOLD, Quantity, STEPS,
     quantity::{JUDGED_DISTANCE, JUDGED_PRECISION},
+    wilson_interval,
 };
 use lerp_train::JudgeScores;
 
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     Result,
-    reading::{ImageSet, RunGroup},
+    reading::{RunGroup, SizedImageSet},
     statistics::{Analysis, NORMAL_QUANTILE, Pairing},
 };
 
@@ -24,15 +25,15 @@ use crate::{
 const MAX_BLENDS: f64 = 2.0;
 
 /// Draws the curves on lines or on an image set, or returns `None` if no run was judged.
-pub fn draw<'a>(analysis: &Analysis<'a>, set: Option<&ImageSet>) -> Result<Option<Drawn<'a>>> {
-    let Some(place) = analysis.judged().iter().find(|place| place.set == set) else { return Ok(None) };
+pub fn draw<'a>(analysis: &Analysis<'a>, set: Option<&SizedImageSet>) -> Result<Option<Drawn<'a>>> {
+    let Some(on) = analysis.judged().iter().find(|on| on.set == set) else { return Ok(None) };
     let judged: Vec<&(&RunGroup, Vec<JudgeScores>)> =
-        place.groups.iter().filter(|(group, _)| group.shown).collect();
+        on.groups.iter().filter(|(group, _)| group.shown).collect();
     if judged.is_empty() {
         return Ok(None);
     }
     let groups: Vec<&RunGroup> = judged.iter().map(|(group, _)| *group).collect();
-    let pairing = place.pairing();
+    let pairing = on.pairing();
     let of = |row: fn(&[JudgeScores], Pairing) -> Vec<BandPoint>, note: &'static str| -> Vec<GridPanel> {
         let panel = |(_, scores): &&(&RunGroup, Vec<JudgeScores>)| {
             let points = row(scores, pairing);
@@ -41,7 +42,7 @@ pub fn draw<'a>(analysis: &Analysis<'a>, set: Option<&ImageSet>) -> Result<Optio
         };
         judged.iter().map(panel).collect()
     };
-    let references = place.judge.map(|judge| &judge.references[..]).unwrap_or_default();
+    let references = on.judge.map(|judge| &judge.references[..]).unwrap_or_default();
     let known = |title: &str, of: &Quantity| {
         let reference = references.iter().find(|reference| reference.title == title)?;
         reference.values.get(&*of.key).copied()
@@ -124,7 +125,8 @@ fn distances(scores: &[JudgeScores], _: Pairing) -> Vec<BandPoint> {
 /// counts once.
 fn share(yes: usize, of: usize, times: usize) -> [f64; 3] {
     let share = yes as f64 / of.max(1) as f64;
-    let (low, high) = lerp_eval::wilson_interval(share, (of / times).max(1)).unwrap_or((share, share));
+    let Interval { low, high } =
+        wilson_interval(share, (of / times).max(1)).unwrap_or(Interval { low: share, high: share });
     [low, share, high].map(|value| value * 100.0)
 }
 

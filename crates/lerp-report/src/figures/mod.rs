@@ -29,11 +29,12 @@ use serde::Serialize;
 
 use crate::{
     Error, Result,
-    paper::{Selection, published},
-    provenance::{Provenance, command},
-    reading::{ImageSet, RunGroup, Sweep},
+    paper::published,
+    provenance::{ReportProvenance, command},
+    reading::{RunGroup, SizedImageSet, Sweep},
     statistics::{Analysis, Pairs},
     text::listed,
+    verdicts::Selection,
 };
 use strips::StripsOptions;
 use style::Drawing;
@@ -114,35 +115,35 @@ struct Drawn<'a> {
     shows: Vec<&'a RunGroup>,
 }
 
-/// The kind and the subject of a figure. Of a place, `None` stands for lines.
+/// The kind and the subject of a figure. A dataset of `None` is lines.
 enum Kind<'a> {
     /// Figure 2, or the row with this letter.
     Figure2(Option<char>),
     /// Figure 3, or the row of one variant, with its letter.
     Figure3(Option<(&'a str, char)>),
     /// Strips of interpolations between images.
-    Strips(&'a ImageSet, StripsOptions),
+    Strips(&'a SizedImageSet, StripsOptions),
     /// Samples decoded from the prior, of a configuration if the sweep has one, with the number of the paper's figure
     /// if it has one.
     Samples(Option<&'a RunGroup>, Option<&'static str>),
     /// Learning curves.
-    Curves(Option<&'a ImageSet>),
+    Curves(Option<&'a SizedImageSet>),
     /// The nearest line's angle and distance along interpolations on lines.
     Paths,
     /// The size of each turn along interpolations on lines.
     Turns,
     /// Norms of latents along interpolations.
-    Norms(Option<&'a ImageSet>),
+    Norms(Option<&'a SizedImageSet>),
     /// The critic's estimates of α over training.
-    Critic(Option<&'a ImageSet>),
+    Critic(Option<&'a SizedImageSet>),
     /// A judge's scores along interpolations.
-    Judged(Option<&'a ImageSet>),
+    Judged(Option<&'a SizedImageSet>),
     /// The usefulness of latents against the quality of interpolations.
     Usefulness,
     /// The average ranks of the variants over tables.
     Ranks,
     /// Quality against training time.
-    Cost(Option<&'a ImageSet>),
+    Cost(Option<&'a SizedImageSet>),
     /// Training samples per second.
     Speed,
 }
@@ -185,13 +186,13 @@ impl<'a> Figure<'a> {
         let index = all.iter().position(|f| f.name.parse().is_ok_and(|n: u32| n > 5)).unwrap_or(all.len());
         all.splice(index..index, five);
         all.extend(strips(sweep, false));
-        let places = sweep.places();
-        let each = |name: &str, kind: fn(Option<&'a ImageSet>) -> Kind<'a>| {
-            let named = |set: Option<&'a ImageSet>| {
+        let subjects = sweep.lines_and_image_sets();
+        let each = |name: &str, kind: fn(Option<&'a SizedImageSet>) -> Kind<'a>| {
+            let named = |set: Option<&'a SizedImageSet>| {
                 let end = set.map(|set| format!("-{}", set.slug())).unwrap_or_default();
                 Self::new(format!("{name}{end}"), kind(set))
             };
-            places.iter().copied().map(named).collect::<Vec<_>>()
+            subjects.iter().copied().map(named).collect::<Vec<_>>()
         };
         all.extend(each("curves", Kind::Curves));
         if sweep.has_lines() {
@@ -249,7 +250,7 @@ impl<'a> Figure<'a> {
     /// Writes the files of the figure, and returns what the page shows.
     fn write(&self, drawn: Drawn, dir: &Path) -> Result<PageFigure> {
         let Drawn { caption, mut drawing, shows } = drawn;
-        let made = Provenance::of(&shows, &command(dir, Some(&self.name)));
+        let made = ReportProvenance::of(&shows, &command(dir, Some(&self.name)));
         let conditions = (!shows.is_empty()).then(|| Selection { groups: shows }.all_conditions());
         let whole =
             conditions.map_or_else(|| caption.clone(), |conditions| format!("{caption} {conditions}"));
@@ -292,7 +293,7 @@ impl<'a> Figure<'a> {
     /// Returns what no run has if the figure cannot be drawn, as the end of a sentence.
     fn missing(&self) -> String {
         let upgrade = "; `lerp eval RUN --write` makes it for a finished run that still has its model";
-        let on = |set: Option<&ImageSet>| set.map_or("lines".into(), ImageSet::name);
+        let on = |set: Option<&SizedImageSet>| set.map_or("lines".into(), SizedImageSet::name);
         match self.kind {
             Kind::Figure2(_) | Kind::Curves(_) | Kind::Figure3(None) => "has been evaluated yet".into(),
             Kind::Figure3(Some((variant, _))) => {

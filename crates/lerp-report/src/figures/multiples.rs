@@ -3,7 +3,7 @@
 use plotters::prelude::DrawingBackend;
 
 use super::{
-    canvas::{Canvas, Draw, Side, both},
+    canvas::{Canvas, Drawable, Side, both},
     plot::{Axis, BandPoint, LETTERS, NUMBERS, Numbered, Plot, PlotArea},
     style::{CurveStyle, Drawing, IDEAL},
 };
@@ -95,7 +95,7 @@ impl Multiples {
     }
 }
 
-impl Draw for Multiples {
+impl Drawable for Multiples {
     fn what(&self) -> &'static str {
         self.what
     }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Result,
-    reading::{ImageSet, LoadedRun, RunGroup, Sweep},
+    reading::{LoadedRun, RunGroup, SizedImageSet, Sweep},
 };
 
 /// The least turn between the two ends, in radians, for which a line counts as turning.
@@ -253,7 +253,7 @@ pub fn pace(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
 
 /// Draws the norm of the latent along interpolations, on lines or on an image set, or returns `None` if no run has
 /// saved it.
-pub fn norms<'a>(sweep: &'a Sweep, set: Option<&ImageSet>) -> Result<Option<Drawn<'a>>> {
+pub fn norms<'a>(sweep: &'a Sweep, set: Option<&SizedImageSet>) -> Result<Option<Drawn<'a>>> {
     let pools = Pools::read(sweep.shown(set), |pool| !pool.norm.is_empty());
     let rows: Vec<Vec<Vec<f64>>> =
         pools.pools.iter().map(|pool| pool.norm.iter().filter_map(|row| relative(row)).collect()).collect();

@@ -5,8 +5,8 @@ use plotters::prelude::{DrawingBackend, RGBColor};
 use unicode_width::UnicodeWidthStr;
 
 use super::{
-    canvas::{Canvas, Draw, Side, both},
-    style::{Drawing, LONGEST, fit, png},
+    canvas::{Canvas, Drawable, Side, both},
+    style::{Drawing, FULL_SIZE_WIDTH, fit, png},
 };
 use crate::Result;
 
@@ -93,7 +93,7 @@ impl Picture {
     /// Returns the width of the margin for names.
     fn left(&self) -> usize {
         let longest = self.rows.iter().map(|(name, _)| name.width()).max();
-        longest.map_or(BOTTOM, |longest| 24 + 11 * longest.min(LONGEST))
+        longest.map_or(BOTTOM, |longest| 24 + 11 * longest.min(FULL_SIZE_WIDTH))
     }
 
     /// Returns the picture as an element of an SVG.
@@ -111,7 +111,7 @@ impl Picture {
     }
 }
 
-impl Draw for Picture {
+impl Drawable for Picture {
     const SOFT: bool = false;
 
     fn what(&self) -> &'static str {

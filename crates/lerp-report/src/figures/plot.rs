@@ -7,7 +7,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::{
     canvas::{Canvas, Point, Side},
-    style::{CurveStyle, GRID, INK, LONGEST, fit},
+    style::{CurveStyle, FULL_SIZE_WIDTH, GRID, INK, fit},
 };
 use crate::{Result, text::number};
 
@@ -79,9 +79,9 @@ impl Axis {
 
     /// Returns how far along the axis a value is, from 0 to 1. Values beyond the axis are clamped to its ends.
     fn share(&self, value: f64) -> f64 {
-        let place = |v: f64| if self.logarithmic { v.max(f64::MIN_POSITIVE).log10() } else { v };
-        let (low, high) = (place(self.shown.start), place(self.shown.end));
-        ((place(value) - low) / (high - low)).clamp(0.0, 1.0)
+        let scaled = |v: f64| if self.logarithmic { v.max(f64::MIN_POSITIVE).log10() } else { v };
+        let (low, high) = (scaled(self.shown.start), scaled(self.shown.end));
+        ((scaled(value) - low) / (high - low)).clamp(0.0, 1.0)
     }
 }
 
@@ -259,7 +259,7 @@ pub fn extent(values: impl Iterator<Item = f64>) -> (f64, f64) {
 
 /// Returns the width of a legend's longest label, in units.
 pub fn legend_width<'a>(labels: impl Iterator<Item = &'a str>) -> f64 {
-    9.2 * labels.map(UnicodeWidthStr::width).max().unwrap_or(0).min(LONGEST) as f64
+    9.2 * labels.map(UnicodeWidthStr::width).max().unwrap_or(0).min(FULL_SIZE_WIDTH) as f64
 }
 
 /// Draws an entry of a legend: a marker at a point, and the label to its right.
@@ -289,9 +289,9 @@ pub fn quartiles(values: impl Iterator<Item = f64>) -> Option<[f64; 3]> {
     sorted.sort_by(f64::total_cmp);
     let last = sorted.len().checked_sub(1)?;
     let at = |share: f64| {
-        let place = share * last as f64;
-        let (low, high) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
-        low + (high - low) * place.fract()
+        let position = share * last as f64;
+        let (low, high) = (sorted[position.floor() as usize], sorted[position.ceil() as usize]);
+        low + (high - low) * position.fract()
     };
     Some([at(0.25), at(0.5), at(0.75)])
 }
@@ -324,11 +324,11 @@ mod tests {
 
     #[test]
     fn axes_without_values_do_not_fail() {
-        let places = |axis: &Axis| [f64::NEG_INFINITY, -1.0, 0.0, 1.0, f64::INFINITY].map(|v| axis.share(v));
+        let shares = |axis: &Axis| [f64::NEG_INFINITY, -1.0, 0.0, 1.0, f64::INFINITY].map(|v| axis.share(v));
         for axis in
             [Axis::logarithmic(std::iter::empty(), ""), Axis::samples(0.0, 5), Axis::linear(0.0..1.0, 0, "")]
         {
-            assert!(places(&axis).iter().all(|v| (0.0..=1.0).contains(v)), "{axis:?}");
+            assert!(shares(&axis).iter().all(|v| (0.0..=1.0).contains(v)), "{axis:?}");
         }
         assert!(labels(&Axis::linear(1.0..1.0, 5, "")).is_empty());
     }

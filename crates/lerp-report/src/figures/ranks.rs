@@ -5,7 +5,7 @@ use plotters::prelude::DrawingBackend;
 
 use super::{
     Drawn,
-    canvas::{Canvas, Draw, Side, both},
+    canvas::{Canvas, Drawable, Side, both},
     plot::{LETTERS, NUMBERS},
     style::{INK, fit},
 };
@@ -77,7 +77,7 @@ impl Diagram {
     }
 }
 
-impl Draw for Diagram {
+impl Drawable for Diagram {
     fn what(&self) -> &'static str {
         "the diagram of ranks"
     }

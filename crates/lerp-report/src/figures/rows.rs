@@ -27,8 +27,17 @@ impl Strip {
     }
 }
 
-/// Arranges rows of images with their names as one picture; `alphas` adds the values of α above the columns.
-pub fn picture(what: &'static str, rows: &[(String, Strip)], alphas: bool) -> Result<Picture> {
+/// What stands above the columns of images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Headings {
+    /// The values of α.
+    Alphas,
+    /// Nothing.
+    None,
+}
+
+/// Arranges rows of images with their names as one picture.
+pub fn picture(what: &'static str, rows: &[(String, Strip)], headings: Headings) -> Result<Picture> {
     let (count, side) = rows.first().map_or((1, 1), |(_, strip)| (strip.count, strip.side));
     let pitch = side + GAP;
     let size = (count * pitch - GAP, (rows.len() * pitch).saturating_sub(GAP));
@@ -44,7 +53,7 @@ pub fn picture(what: &'static str, rows: &[(String, Strip)], alphas: bool) -> Re
         }
         picture.rows.push((name.clone(), middle(r)));
     }
-    if alphas {
+    if headings == Headings::Alphas {
         picture.columns = (0..count).map(|i| (Picture::alpha(i, count), middle(i))).collect();
     }
     Ok(picture)

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     Error, Result,
-    paper::model_seeds,
-    reading::{ImageSet, LoadedRun, RunGroup},
+    reading::{LoadedRun, RunGroup, SizedImageSet},
     text::number,
+    verdicts::model_seeds,
 };
 
 const WHAT: &str = "samples";
@@ -32,7 +32,7 @@ pub fn has(group: &RunGroup) -> bool {
 pub fn draw<'a>(group: &'a RunGroup, number_of_figure: Option<&str>) -> Result<Option<Drawn<'a>>> {
     for loaded in group.preferred() {
         let Some(images) = loaded.read_file(Run::samples) else { continue };
-        let range = group.set.as_ref().map_or(1.0, ImageSet::range);
+        let range = group.set.as_ref().map_or(1.0, SizedImageSet::range);
         let (drawing, count) = match picture(&images, range) {
             Ok(picture) => picture,
             Err(error) => {
@@ -48,7 +48,7 @@ pub fn draw<'a>(group: &'a RunGroup, number_of_figure: Option<&str>) -> Result<O
 
 fn caption(group: &RunGroup, loaded: &LoadedRun, figure: Option<&str>, count: usize, range: f32) -> String {
     let figure = figure.map(|figure| format!("Figure {figure}. ")).unwrap_or_default();
-    let on = group.set.as_ref().map_or_else(|| "lines".to_owned(), ImageSet::words);
+    let on = group.set.as_ref().map_or_else(|| "lines".to_owned(), SizedImageSet::words);
     let shown = [(group, loaded)];
     format!(
         "{figure}{count} samples of the {} on {on}: latents drawn from N(0, I), decoded. Values from -{range} to {range} \

@@ -4,14 +4,14 @@ use plotters::{prelude::DrawingBackend, style::RGBColor};
 
 use super::{
     Drawn,
-    canvas::{Canvas, Draw, Side, both},
+    canvas::{Canvas, Drawable, Side, both},
     plot::{Axis, LETTERS, NUMBERS, Numbered, Plot, PlotArea, legend_width},
     style::{CurveStyle, INK, curve_styles, fit},
 };
 use crate::{
     Result,
-    paper::Selection,
     reading::{LoadedRun, RunGroup, Sweep, title_of},
+    verdicts::Selection,
 };
 
 const WIDTH: f64 = 480.0;
@@ -48,7 +48,7 @@ fn rates(group: &RunGroup) -> Option<[f64; 3]> {
 /// Draws the bars, or returns `None` if no run is finished.
 pub fn draw(sweep: &Sweep) -> Result<Option<Drawn<'_>>> {
     let (mut blocks, mut shows) = (Vec::new(), Vec::new());
-    for set in sweep.places() {
+    for set in sweep.lines_and_image_sets() {
         let groups = sweep.shown(set);
         let bar = |(group, style): (&&RunGroup, CurveStyle)| {
             Some(Bar { label: group.label.clone(), style, rates: rates(group)? })
@@ -98,7 +98,7 @@ impl Speed {
     }
 }
 
-impl Draw for Speed {
+impl Drawable for Speed {
     fn what(&self) -> &'static str {
         "speeds"
     }

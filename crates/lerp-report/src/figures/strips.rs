@@ -2,16 +2,16 @@
 //! another.
 
 use candle_core::Tensor;
-use lerp_eval::quantity::CLASSIFIER_ACCURACY;
+use lerp_eval::{PairEnds, quantity::CLASSIFIER_ACCURACY};
 use lerp_train::Run;
 use png::ColorType;
 
 use super::{Drawn, captions::unfinished, picture::Picture, style::byte};
 use crate::{
     Error, Result,
-    paper::model_seeds,
-    reading::{ImageSet, LoadedRun, RunGroup, Sweep},
+    reading::{LoadedRun, RunGroup, SizedImageSet, Sweep},
     text::plural,
+    verdicts::model_seeds,
 };
 
 /// The number of white pixels between test images and decoded ones, and between rows.
@@ -31,7 +31,7 @@ pub struct StripsOptions {
 }
 
 /// Draws the strips of `set`, or returns `None` if no run has saved any yet.
-pub fn draw<'a>(sweep: &'a Sweep, set: &ImageSet, options: StripsOptions) -> Result<Option<Drawn<'a>>> {
+pub fn draw<'a>(sweep: &'a Sweep, set: &SizedImageSet, options: StripsOptions) -> Result<Option<Drawn<'a>>> {
     let mut rows: Vec<(&RunGroup, &LoadedRun, StripBytes)> = Vec::new();
     for group in sweep.shown(Some(set)) {
         let read = |loaded: &'a LoadedRun| {
@@ -65,7 +65,7 @@ fn letter(i: usize) -> String {
 }
 
 fn caption(
-    set: &ImageSet,
+    set: &SizedImageSet,
     options: StripsOptions,
     rows: &[(&RunGroup, &LoadedRun, StripBytes)],
     pairs: usize,
@@ -131,7 +131,7 @@ impl StripBytes {
     /// has not been evaluated yet.
     fn read(run: &Run, range: f32) -> lerp_train::Result<Option<Self>> {
         let Some(strips) = run.strips()? else { return Ok(None) };
-        let (Some((left, right)), &[pairs, positions, height, width, channels]) =
+        let (Some(PairEnds { left, right }), &[pairs, positions, height, width, channels]) =
             (&strips.ends, strips.images.dims())
         else {
             let problem = "holds interpolations without their test images, which are no strips; delete its run to redo it";

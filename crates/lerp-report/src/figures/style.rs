@@ -11,7 +11,9 @@ use plotters::{
 use png::text_metadata::{EncodableTextChunk, ITXtChunk};
 use unicode_width::UnicodeWidthStr;
 
-use crate::{Error, Result, paper::published, provenance::Provenance, reading::RunGroup, text::in_ascii};
+use crate::{
+    Error, Result, paper::published, provenance::ReportProvenance, reading::RunGroup, text::in_ascii,
+};
 
 /// A finished drawing in both file formats.
 #[derive(Debug, Clone)]
@@ -25,7 +27,7 @@ pub struct Drawing {
 impl Drawing {
     /// Writes the caption and the provenance into both formats, where programs find them: as text chunks of the PNG and
     /// as `<metadata>` of the SVG.
-    pub fn stamp(&mut self, caption: &str, provenance: &Provenance) -> Result<()> {
+    pub fn stamp(&mut self, caption: &str, provenance: &ReportProvenance) -> Result<()> {
         let mut pairs = vec![("caption", caption.to_owned())];
         pairs.extend(provenance.pairs());
         let lines: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}: {value}")).collect();
@@ -123,9 +125,9 @@ pub const IDEAL: RGBColor = RGBColor(0x77, 0x77, 0x77);
 pub fn shade(i: usize, count: usize) -> RGBColor {
     const STOPS: [[f64; 3]; 4] =
         [[0.0, 34.0, 78.0], [87.0, 92.0, 109.0], [165.0, 156.0, 116.0], [214.0, 178.0, 40.0]];
-    let place = i as f64 / count.saturating_sub(1).max(1) as f64 * (STOPS.len() - 1) as f64;
-    let first = (place as usize).min(STOPS.len() - 2);
-    let share = (place - first as f64).clamp(0.0, 1.0);
+    let along = i as f64 / count.saturating_sub(1).max(1) as f64 * (STOPS.len() - 1) as f64;
+    let first = (along as usize).min(STOPS.len() - 2);
+    let share = (along - first as f64).clamp(0.0, 1.0);
     let mixed = |c: usize| (STOPS[first][c] * (1.0 - share) + STOPS[first + 1][c] * share).round() as u8;
     RGBColor(mixed(0), mixed(1), mixed(2))
 }
@@ -156,11 +158,11 @@ pub fn font(size: f64, scale: u32) -> TextStyle<'static> {
 }
 
 /// The width of the longest name that is set in full size, in characters.
-pub const LONGEST: usize = 19;
+pub const FULL_SIZE_WIDTH: usize = 19;
 
 /// Returns the factor by which a long name is set smaller, so that it need not be cut.
 pub fn fit(name: &str) -> f64 {
-    (LONGEST as f64 / name.width().max(1) as f64).min(1.0)
+    (FULL_SIZE_WIDTH as f64 / name.width().max(1) as f64).min(1.0)
 }
 
 /// Converts a pixel's value to eight bits: `-range` is black, `range` is white, and NaN is black.

@@ -4,13 +4,13 @@ use plotters::prelude::DrawingBackend;
 
 use super::{
     Drawn,
-    canvas::{Canvas, Draw, Side, both},
+    canvas::{Canvas, Drawable, Side, both},
     plot::{Axis, LETTERS, Numbered, Plot, PlotArea, extent, legend_entry, legend_width},
     style::{CurveStyle, curve_styles},
 };
 use crate::{
     Result,
-    reading::{ImageSet, RunGroup, distinct},
+    reading::{RunGroup, SizedImageSet, distinct},
     statistics::{Analysis, MeasuredOn, Pairs},
     text::unique_by,
 };
@@ -60,7 +60,7 @@ pub fn draw<'a>(analysis: &Analysis<'a>) -> Result<Option<Drawn<'a>>> {
             .collect();
         let y = if pairs.y.name().starts_with("probe") { "classifier, %" } else { "clusters, %" };
         ScatterPanel {
-            heading: pairs.set.map(ImageSet::name).unwrap_or_default(),
+            heading: pairs.set.map(SizedImageSet::name).unwrap_or_default(),
             x: around(points.iter().map(|p| p.1), x),
             y: around(points.iter().map(|p| p.2), y),
             points,
@@ -110,7 +110,7 @@ impl Scatter {
     }
 }
 
-impl Draw for Scatter {
+impl Drawable for Scatter {
     fn what(&self) -> &'static str {
         "usefulness against interpolation"
     }

@@ -6,14 +6,14 @@ use std::f64::consts::TAU;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use candle_core::{Device, Tensor};
 use lerp_data::Lines;
-use lerp_eval::LineBank;
+use lerp_eval::{LineBank, PairEnds};
 use lerp_train::{FIGURE_3_ANGLES, JudgeRecord, Run, State, Strips};
 use serde::Serialize;
 
 use crate::{
     Result,
     figures::{byte, curve_styles, hex, png},
-    reading::{ImageSet, LoadedRun, RunGroup, Sweep, title_of},
+    reading::{LoadedRun, RunGroup, SizedImageSet, Sweep, title_of},
     statistics::{NO_LINES, class_word},
     text::thousands,
 };
@@ -80,7 +80,7 @@ struct ExplorerRow {
 /// Returns the explorer's data, or `None` if no run has saved interpolations yet.
 pub fn explorer(sweep: &Sweep) -> Result<Option<Explorer>> {
     let mut sets = Vec::new();
-    for set in sweep.places() {
+    for set in sweep.lines_and_image_sets() {
         if let Some((mut view, sheet)) = view(set, sweep.judge(set), &sweep.shown(set))? {
             view.about += &sweep.not_shown(set);
             view.sprite = sheet.sprite()?;
@@ -99,7 +99,7 @@ fn strips(group: &RunGroup) -> Option<(&LoadedRun, Strips)> {
 
 /// Returns the view of one dataset and latent size, without its sprite, and the sheet that the sprite is made of.
 fn view(
-    set: Option<&ImageSet>,
+    set: Option<&SizedImageSet>,
     judge: Option<&JudgeRecord>,
     groups: &[&RunGroup],
 ) -> lerp_train::Result<Option<(View, SpriteSheet)>> {
@@ -117,7 +117,7 @@ fn view(
     let longest = all.iter().map(|(.., strips)| strips).find(|strips| strips.images.dims()[0] == pairs);
     let Some(longest) = longest else { return Ok(None) };
 
-    let range = set.map_or(1.0, ImageSet::range);
+    let range = set.map_or(1.0, SizedImageSet::range);
     let mut sheet = SpriteSheet::new(positions * width, channels, range);
     let mut rows = Vec::new();
     let names;
@@ -143,7 +143,7 @@ fn view(
             unlike.push(if unlike.contains(&name) { format!("{name} ({})", pair + 1) } else { name });
         }
         names = unlike;
-        if let Some((left, right)) = &longest.ends {
+        if let Some(PairEnds { left, right }) = &longest.ends {
             for (label, end) in [("Left", left), ("Right", right)] {
                 let y = (0..pairs).map(|pair| sheet.push(&end.get(pair)?.unsqueeze(0)?).map(Some));
                 let y = y.collect::<lerp_train::Result<_>>()?;
@@ -223,7 +223,7 @@ fn view(
 
 /// Returns the word and probability in percent that the sweep's judge gives each image, or `None` if another judge was
 /// used.
-fn words(loaded: &LoadedRun, judge: &JudgeRecord, set: Option<&ImageSet>) -> Option<Vec<Vec<String>>> {
+fn words(loaded: &LoadedRun, judge: &JudgeRecord, set: Option<&SizedImageSet>) -> Option<Vec<Vec<String>>> {
     let scores = loaded.read_file(Run::judge_scores).filter(|scores| scores.judge == judge.weights)?;
     let text = |(class, probability): &(u32, f32)| {
         format!("{}, {:.0} %", class_word(judge, set, *class), probability * 100.0)

@@ -13,10 +13,10 @@ use serde::Serialize;
 use crate::{
     Error, Result,
     figures::{Figures, PageFigure},
-    paper::Selection,
     reading::{LoadedRun, RunGroup, Sweep},
     tables::Sheet,
     text::{few, thousands},
+    verdicts::Selection,
 };
 use runs::{Details, RunRow};
 

@@ -9,7 +9,7 @@ use lerp_eval::When;
 use lerp_train::{ExternalModel, Metrics, Origin, State};
 use serde::Serialize;
 
-use super::chart::{brief, chart};
+use super::chart::{Scale, brief, chart};
 use crate::{
     reading::{LoadedRun, RunGroup, title_of, title_with_unit},
     text::{count, number, thousands},
@@ -209,7 +209,7 @@ fn curves(group: &RunGroup, loaded: &LoadedRun, metrics: &Metrics) -> Vec<RunCur
         let svg = if When::of(name) == Some(When::AtTheEnd) {
             String::new()
         } else {
-            chart(&points, log(name)).unwrap_or_default()
+            chart(&points, scale(name)).unwrap_or_default()
         };
         let own = group.user_metrics.iter().find(|quantity| quantity.key == name);
         let short = own.map_or_else(
@@ -221,9 +221,10 @@ fn curves(group: &RunGroup, loaded: &LoadedRun, metrics: &Metrics) -> Vec<RunCur
     names.into_iter().map(curve).collect()
 }
 
-/// Returns whether a metric has a logarithmic axis: distances, errors and losses fall over orders of magnitude.
-fn log(name: &str) -> bool {
-    name.contains("distance") || name.contains("mse") || name.starts_with("loss/")
+/// Returns the scale of a metric's axis: distances, errors and losses fall over orders of magnitude, so theirs is logarithmic.
+fn scale(name: &str) -> Scale {
+    let is_logarithmic = name.contains("distance") || name.contains("mse") || name.starts_with("loss/");
+    if is_logarithmic { Scale::Logarithmic } else { Scale::Linear }
 }
 
 /// Returns the last lines of a run's log.

@@ -91,7 +91,7 @@ fn join_keys(groups: &[RunGroup], pairs: &[(usize, Arc<str>)]) -> PolarsResult<D
 /// deviation (divisor n) of the finite values.
 ///
 /// For groups of arbitrary rows, polars sums by Kahan's method and computes standard deviations by Welford's. Both
-/// differ from [`lerp_eval::mean_std`] in the last bits, which would show in the CSV files. Groups of a sorted key are
+/// differ from [`lerp_eval::Sample::of`] in the last bits, which would show in the CSV files. Groups of a sorted key are
 /// contiguous, and polars sums them in plain order (in blocks from 128 values on). The data are therefore kept sorted
 /// by one key, and the deviation is computed from the mean.
 // These functions are deprecated in favour of the lazy query engine, whose cost in build time the manifest explains.
@@ -162,7 +162,7 @@ fn paper() -> PolarsResult<DataFrame> {
 
 #[cfg(test)]
 mod tests {
-    use lerp_eval::mean_std;
+    use lerp_eval::Sample;
 
     use super::*;
 
@@ -186,7 +186,7 @@ mod tests {
             if known.is_empty() {
                 assert_eq!((whole("known"), bits("mean"), bits("std")), (None, None, None));
             } else {
-                let (mean, std) = mean_std(&known);
+                let Sample { mean, std, .. } = Sample::of(&known);
                 assert_eq!(whole("known"), Some(known.len() as u32));
                 assert_eq!((bits("mean"), bits("std")), (Some(mean.to_bits()), Some(std.to_bits())));
             }

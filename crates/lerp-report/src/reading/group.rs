@@ -9,7 +9,7 @@ use lerp_eval::Quantity;
 use lerp_files::printable;
 use lerp_train::{Cell, Run, State};
 
-use super::image_set::{ImageSet, dataset_of};
+use super::image_set::{SizedImageSet, dataset_of};
 use crate::{paper::PublishedNumber, text::unique_by};
 
 /// The final value of a metric in a run.
@@ -129,7 +129,7 @@ pub struct RunGroup {
     /// variant has no others.
     pub settings: String,
     /// The image set and the size of its latents; `None` for lines.
-    pub set: Option<ImageSet>,
+    pub set: Option<SizedImageSet>,
     /// The runs, sorted by seed.
     pub runs: Vec<LoadedRun>,
     /// Whether figures show the configuration. If an image set or the lines have very many, only the first are shown.

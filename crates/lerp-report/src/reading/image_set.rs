@@ -29,7 +29,7 @@ const MAX_TITLE_CHARS: usize = 40;
 
 /// An image set together with the size of its latents. Each such pair is a row of a table and a figure of strips.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ImageSet {
+pub struct SizedImageSet {
     /// The dataset's name, such as `mnist` or `images:DIR`.
     pub dataset: String,
     /// The latent dimensionality.
@@ -39,7 +39,7 @@ pub struct ImageSet {
     slug: String,
 }
 
-impl ImageSet {
+impl SizedImageSet {
     /// Creates the set called `dataset`. `datasets` are the names of all datasets of the sweep, which decide how much
     /// of a folder's path is needed to tell the sets apart.
     pub fn new(dataset: &str, dims: usize, datasets: &BTreeSet<String>) -> Self {
@@ -123,19 +123,19 @@ impl ImageSet {
     }
 }
 
-/// Returns the name of a place for readers: the image set and its latent dimensionality, or `Lines`.
-pub fn title_of(set: Option<&ImageSet>) -> String {
-    set.map_or_else(|| Lines.title().to_owned(), ImageSet::name)
+/// Returns the title of a dataset: that of the image set with its latent dimensionality, or `Lines`.
+pub fn title_of(set: Option<&SizedImageSet>) -> String {
+    set.map_or_else(|| Lines.title().to_owned(), SizedImageSet::name)
 }
 
-/// Returns the name of a place's dataset in files.
-pub fn dataset_of(set: Option<&ImageSet>) -> &str {
+/// Returns the name of a dataset in files.
+pub fn dataset_of(set: Option<&SizedImageSet>) -> &str {
     set.map_or(Lines::NAME, |set| &set.dataset)
 }
 
 /// Returns a dataset's name without the option that sets its test split.
-pub fn bare(dataset: &str) -> &str {
-    separate_option(dataset).0
+fn bare(dataset: &str) -> &str {
+    separate_option(dataset).bare
 }
 
 /// Returns the paper's protocol on a dataset, or `None` if the paper does not use it.
@@ -146,13 +146,13 @@ fn known(dataset: &str) -> Option<Protocol> {
 /// Returns a dataset's title and its name as part of a file name.
 fn names(dataset: &str) -> (String, String) {
     if let Some(known) = known(dataset) {
-        return match separate_option(dataset).1 {
+        return match separate_option(dataset).option {
             None => (known.title.into(), known.name.into()),
             Some(option) => (format!("{} ({option})", known.title), file_stem(dataset, MAX_SLUG_BYTES)),
         };
     }
-    let place = dataset.split_once(':').map_or(dataset, |(_, place)| place);
-    let title = Path::new(place).file_name().map(|name| name.to_string_lossy().into_owned());
+    let location = dataset.split_once(':').map_or(dataset, |(_, location)| location);
+    let title = Path::new(location).file_name().map(|name| name.to_string_lossy().into_owned());
     let title = title.unwrap_or_else(|| dataset.to_owned());
     let slug = file_stem(&title, MAX_SLUG_BYTES).to_lowercase();
     (title, slug)
@@ -168,7 +168,7 @@ mod tests {
             ["mnist", "images:/a/cats", "images:/b/cats/", "idx:/c/MNIST", "parquet:dogs.parquet"]
                 .map(String::from)
                 .into();
-        let of = |name: &str| ImageSet::new(name, 32, &all);
+        let of = |name: &str| SizedImageSet::new(name, 32, &all);
         assert_eq!((of("mnist").name(), of("mnist").slug()), ("MNIST 32".into(), "mnist-32".into()));
         assert_eq!(of("parquet:dogs.parquet").name(), "dogs.parquet 32");
         assert_eq!(of("images:/a/cats").name(), "images:/a/cats 32");
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(of("idx:/c/MNIST").figure(), None);
         assert_eq!(
             [("mnist", 32), ("celeba", 256), ("svhn", 64), ("cifar10", 256)]
-                .map(|(name, dims)| ImageSet::new(name, dims, &all).figure()),
+                .map(|(name, dims)| SizedImageSet::new(name, dims, &all).figure()),
             [Some("6"), Some("11"), None, None]
         );
         let split = of("celeba?test-every=20");
@@ -195,7 +195,7 @@ mod tests {
             ["images:4/my pets", "images:4/my-pets", "images:4/My-Pets", "images:5/my-pets", "images:кошки"];
         let all: BTreeSet<String> = long.into_iter().chain(short.map(String::from)).collect();
         let slugs: BTreeSet<String> =
-            all.iter().map(|name| ImageSet::new(name, 32, &all).slug().to_lowercase()).collect();
+            all.iter().map(|name| SizedImageSet::new(name, 32, &all).slug().to_lowercase()).collect();
         assert_eq!(slugs.len(), all.len(), "{slugs:?}");
         assert!(slugs.iter().all(|slug| slug.len() < 100 && lerp_files::is_word(slug)), "{slugs:?}");
         assert!(slugs.contains("кошки-32"), "{slugs:?}");

@@ -7,7 +7,7 @@ use std::{
 
 use lerp_files::printable;
 
-use super::{group::RunGroup, image_set::ImageSet, sweep::MAX_SHOWN};
+use super::{group::RunGroup, image_set::SizedImageSet, sweep::MAX_SHOWN};
 use crate::{paper::published, text::number};
 
 /// Labels groups, sorts them, and marks those that figures show.
@@ -34,7 +34,7 @@ pub fn label_and_sort(groups: &mut [RunGroup]) {
 /// lines or on one image set.
 fn label(groups: &mut [RunGroup]) {
     let all_settings: Vec<BTreeMap<String, String>> = groups.iter().map(flat).collect();
-    let mut twins: HashMap<(Option<&ImageSet>, &str), Vec<usize>> = HashMap::new();
+    let mut twins: HashMap<(Option<&SizedImageSet>, &str), Vec<usize>> = HashMap::new();
     for (i, group) in groups.iter().enumerate() {
         twins.entry((group.set.as_ref(), &group.cell().variant)).or_default().push(i);
     }

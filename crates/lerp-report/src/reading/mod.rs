@@ -42,7 +42,7 @@ use group::FinalValue;
 use labels::label_and_sort;
 
 pub use group::{Estimate, LoadedRun, RunGroup, Spread, distinct, title_with_unit, user_metrics};
-pub use image_set::{ImageSet, bare, dataset_of, title_of};
+pub use image_set::{SizedImageSet, dataset_of, title_of};
 pub use labels::natural;
 pub use pixels::PixelReference;
 pub use sweep::Sweep;
@@ -240,7 +240,7 @@ fn grouped(runs: Vec<Run>, datasets: &Datasets) -> Vec<RunGroup> {
         let set = (dataset != Lines::NAME).then(|| {
             // The record of a run whose model could not be built has a latent size of 0.
             let dims = runs.iter().map(|loaded| loaded.run.record.latent_dims()).max().unwrap_or(0);
-            let set = ImageSet::new(dataset, dims, &all);
+            let set = SizedImageSet::new(dataset, dims, &all);
             record.dataset_title.as_ref().map_or(set.clone(), |title| set.titled(title))
         });
         RunGroup {

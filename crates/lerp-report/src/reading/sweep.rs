@@ -7,7 +7,7 @@ use lerp_train::{JudgeRecord, State};
 
 use super::{
     group::{LoadedRun, RunGroup},
-    image_set::{ImageSet, dataset_of},
+    image_set::{SizedImageSet, dataset_of},
     pixels::PixelReference,
 };
 use crate::text::{count, few, listed};
@@ -47,7 +47,7 @@ impl Sweep {
     }
 
     /// Returns the record of the judge of an image set, or of lines, if there is one.
-    pub fn judge(&self, set: Option<&ImageSet>) -> Option<&JudgeRecord> {
+    pub fn judge(&self, set: Option<&SizedImageSet>) -> Option<&JudgeRecord> {
         self.judges.get(dataset_of(set))
     }
 
@@ -57,47 +57,48 @@ impl Sweep {
     }
 
     /// Returns the image sets in the paper's order, one for each latent size.
-    pub fn sets(&self) -> Vec<&ImageSet> {
-        let mut sets: Vec<&ImageSet> = self.groups.iter().filter_map(|group| group.set.as_ref()).collect();
+    pub fn sets(&self) -> Vec<&SizedImageSet> {
+        let mut sets: Vec<&SizedImageSet> =
+            self.groups.iter().filter_map(|group| group.set.as_ref()).collect();
         sets.dedup();
         sets
     }
 
-    /// Returns where the sweep has runs: on lines, for which `None` stands, and on image sets.
-    pub fn places(&self) -> Vec<Option<&ImageSet>> {
+    /// Returns what the sweep has runs on: lines, for which `None` stands, and image sets.
+    pub fn lines_and_image_sets(&self) -> Vec<Option<&SizedImageSet>> {
         let lines = self.has_lines().then_some(None);
         lines.into_iter().chain(self.sets().into_iter().map(Some)).collect()
     }
 
     /// Iterates over the configurations on an image set, or on lines.
-    pub fn on(&self, set: Option<&ImageSet>) -> impl Iterator<Item = &RunGroup> {
+    pub fn on(&self, set: Option<&SizedImageSet>) -> impl Iterator<Item = &RunGroup> {
         self.groups
             .iter()
-            .filter(move |group| group.set.as_ref().map(ImageSet::key) == set.map(ImageSet::key))
+            .filter(move |group| group.set.as_ref().map(SizedImageSet::key) == set.map(SizedImageSet::key))
     }
 
     /// Returns the only configuration of a variant on an image set, or on lines. Of several, it is not clear which one
     /// to compare with other variants, so the result is `None`.
-    pub fn only(&self, set: Option<&ImageSet>, variant: &str) -> Option<&RunGroup> {
+    pub fn only(&self, set: Option<&SizedImageSet>, variant: &str) -> Option<&RunGroup> {
         let mut own = self.on(set).filter(|group| group.cell().variant == variant);
         own.next().filter(|_| own.next().is_none())
     }
 
     /// Returns whether all images of a set belong to one class, so that every classifier is right. This shows in a
     /// classifier loss of exactly zero; with several classes the loss is positive.
-    pub fn has_one_class(&self, set: &ImageSet) -> bool {
+    pub fn has_one_class(&self, set: &SizedImageSet) -> bool {
         let mut losses = self.on(Some(set)).flat_map(|group| group.final_values(&PROBE_LOSS)).peekable();
         losses.peek().is_some() && losses.all(|loss| loss == 0.0)
     }
 
     /// Returns the configurations on an image set, or on lines, that figures show.
-    pub fn shown(&self, set: Option<&ImageSet>) -> Vec<&RunGroup> {
+    pub fn shown(&self, set: Option<&SizedImageSet>) -> Vec<&RunGroup> {
         self.on(set).filter(|group| group.shown).collect()
     }
 
     /// Returns a sentence about configurations that figures do not show, with a space before it; empty if they show
     /// all.
-    pub fn not_shown(&self, set: Option<&ImageSet>) -> String {
+    pub fn not_shown(&self, set: Option<&SizedImageSet>) -> String {
         let all = self.on(set).count();
         if all > MAX_SHOWN {
             format!(" These are the first {MAX_SHOWN} of {all} configurations.")

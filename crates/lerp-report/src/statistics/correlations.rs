@@ -13,7 +13,7 @@ use lerp_eval::{
 };
 use lerp_train::{MetricRow, Run};
 
-use crate::reading::{ImageSet, LoadedRun, RunGroup, Sweep, distinct};
+use crate::reading::{LoadedRun, RunGroup, SizedImageSet, Sweep, distinct};
 
 /// Where the interpolation metric of a pair is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +71,7 @@ pub struct GroupPoints<'a> {
 #[derive(Clone)]
 pub struct Pairs<'a> {
     /// The image set; `None` for lines.
-    pub set: Option<&'a ImageSet>,
+    pub set: Option<&'a SizedImageSet>,
     /// The interpolation metric, or the judge's score.
     pub x: Interpolation,
     /// The metric of usefulness, or the true metric.
@@ -87,7 +87,7 @@ fn good(quantity: &Quantity, value: f64) -> f64 {
 
 impl<'a> Pairs<'a> {
     /// Collects the values of an interpolation metric and of `y` on `set`.
-    fn new(sweep: &'a Sweep, set: Option<&'a ImageSet>, x: Interpolation, y: &'static Quantity) -> Self {
+    fn new(sweep: &'a Sweep, set: Option<&'a SizedImageSet>, x: Interpolation, y: &'static Quantity) -> Self {
         let value = |loaded: &LoadedRun, of: &Quantity| loaded.final_value(&of.key).filter(|v| v.is_finite());
         let points = |group: &'a RunGroup| {
             let lines = sweep.only(None, &group.cell().variant).filter(|_| x.on == MeasuredOn::Lines);

@@ -3,7 +3,7 @@
 use lerp_eval::quantity::JUDGED_DISTANCE;
 use lerp_train::{JudgeRecord, JudgeScores, JudgeTarget, Run};
 
-use crate::reading::{ImageSet, LoadedRun, RunGroup, Sweep};
+use crate::reading::{LoadedRun, RunGroup, SizedImageSet, Sweep};
 
 /// The 97.5 % quantile of the standard normal distribution.
 pub const NORMAL_QUANTILE: f64 = 1.96;
@@ -17,28 +17,28 @@ pub enum Pairing {
     Own,
 }
 
-/// A place, that is, lines or an image set with one latent size, and the configurations that were judged there.
-pub struct JudgedPlace<'a> {
+/// A dataset (lines, or an image set with one latent size) and the configurations that were judged on it.
+pub struct JudgedDataset<'a> {
     /// The image set; `None` for lines.
-    pub set: Option<&'a ImageSet>,
+    pub set: Option<&'a SizedImageSet>,
     /// The record of the judge, if the sweep has it.
     pub judge: Option<&'a JudgeRecord>,
     /// The configurations with the judge's scores of their finished runs, which are never empty.
     pub groups: Vec<(&'a RunGroup, Vec<JudgeScores>)>,
 }
 
-impl<'a> JudgedPlace<'a> {
-    /// Reads the judge's scores of all runs of a sweep. Places without any are left out.
+impl<'a> JudgedDataset<'a> {
+    /// Reads the judge's scores of all runs of a sweep. Datasets without any are left out.
     pub fn all(sweep: &'a Sweep) -> Vec<Self> {
-        let places = sweep.places().into_iter().map(|set| {
+        let sets = sweep.lines_and_image_sets().into_iter().map(|set| {
             let groups = sweep.on(set).map(|group| (group, scores_of(group)));
             let groups = groups.filter(|(_, scores)| !scores.is_empty()).collect();
             Self { set, judge: sweep.judge(set), groups }
         });
-        places.filter(|place| !place.groups.is_empty()).collect()
+        sets.filter(|judged: &Self| !judged.groups.is_empty()).collect()
     }
 
-    /// Returns how the runs here are measured.
+    /// Returns how the runs on it are measured.
     pub fn pairing(&self) -> Pairing {
         if self.set.is_some() { Pairing::Shared } else { Pairing::Own }
     }
@@ -52,7 +52,7 @@ fn scores_of(group: &RunGroup) -> Vec<JudgeScores> {
 }
 
 /// Returns the judge's word for a class, by the class names of the dataset.
-pub fn class_word(judge: &JudgeRecord, set: Option<&ImageSet>, class: u32) -> String {
+pub fn class_word(judge: &JudgeRecord, set: Option<&SizedImageSet>, class: u32) -> String {
     match set {
         Some(set) if judge.target == JudgeTarget::Classes => set.class_name(class),
         _ => judge.target.class_name(class),

@@ -15,7 +15,7 @@ use crate::reading::Sweep;
 pub use correlations::{
     INTERPOLATION, Interpolation, MeasuredOn, Pairs, Pooled, USEFULNESS, Untested, is_a_pair, pairs_in_words,
 };
-pub use judged::{JudgedPlace, NORMAL_QUANTILE, Pairing, class_word};
+pub use judged::{JudgedDataset, NORMAL_QUANTILE, Pairing, class_word};
 pub use ranking::{RankColumn, Ranks};
 pub use references::{BLACK, LineScores, NO_LINES, reference_scores, references};
 pub use standings::{Standing, Standings};
@@ -28,7 +28,7 @@ pub struct Analysis<'a> {
     pub pairs: Vec<Pairs<'a>>,
     /// The ranks of the variants over all tables, if there are enough of both.
     pub ranks: Option<Ranks<'a>>,
-    judged: OnceLock<Vec<JudgedPlace<'a>>>,
+    judged: OnceLock<Vec<JudgedDataset<'a>>>,
 }
 
 impl<'a> Analysis<'a> {
@@ -38,8 +38,8 @@ impl<'a> Analysis<'a> {
         Self { sweep, pairs: Pairs::all(sweep), ranks, judged: OnceLock::new() }
     }
 
-    /// Returns the judged configurations by place. The scores are read from the runs' files on the first call.
-    pub fn judged(&self) -> &[JudgedPlace<'a>] {
-        self.judged.get_or_init(|| JudgedPlace::all(self.sweep))
+    /// Returns the judged configurations by dataset. The scores are read from the runs' files on the first call.
+    pub fn judged(&self) -> &[JudgedDataset<'a>] {
+        self.judged.get_or_init(|| JudgedDataset::all(self.sweep))
     }
 }

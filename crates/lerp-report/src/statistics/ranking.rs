@@ -3,7 +3,7 @@
 use lerp_eval::{Better, Quantity, Ranking, rank};
 
 use crate::{
-    reading::{ImageSet, RunGroup, Sweep, distinct, title_of},
+    reading::{RunGroup, SizedImageSet, Sweep, distinct, title_of},
     text::{fixed, p_value, unique_by},
 };
 
@@ -12,7 +12,7 @@ pub struct RankColumn<'a> {
     /// The metric that the table shows.
     pub metric: &'static Quantity,
     /// The image set; `None` for lines.
-    pub set: Option<&'a ImageSet>,
+    pub set: Option<&'a SizedImageSet>,
     /// The name of the table that the numbers are from.
     pub table: &'static str,
 }

@@ -1,5 +1,6 @@
 //! The table of claims: what the tests of [`crate::claims`] found.
 
+use lerp_eval::Interval;
 use lerp_files::printable;
 
 use super::{
@@ -9,8 +10,8 @@ use super::{
 };
 use crate::{
     Error,
-    claims::{self, ALPHA, Claims, Decision, Tested, Unit, sample},
-    provenance::Provenance,
+    claims::{self, ALPHA, Claims, Decision, TestedClaim, Unit, sample},
+    provenance::ReportProvenance,
     reading::distinct,
     statistics::Analysis,
     text::{listed, p_value, signed, unique},
@@ -29,7 +30,7 @@ pub fn sheet(analysis: &Analysis) -> (Option<Sheet>, Option<Error>) {
     let groups = distinct(tested.iter().flat_map(|tested| tested.groups.iter().copied()));
     let provenance = analysis.sweep.provenance(&groups);
     let data = data(&tested, &provenance);
-    let headings = ["Claim", "These runs", "It takes", "Where", "On", "Against", "Difference", "p", "Seeds"];
+    let headings = ["Claim", "These runs", "Needed", "Where", "On", "Against", "Difference", "p", "Seeds"];
     let table = Table {
         name: "Claims".into(),
         caption: caption(),
@@ -43,11 +44,12 @@ pub fn sheet(analysis: &Analysis) -> (Option<Sheet>, Option<Error>) {
     (Some(Sheet { id: "claims", title: "Claims", tables: vec![table], data }), problem)
 }
 
-fn line(tested: &Tested) -> TableLine {
+fn line(tested: &TestedClaim) -> TableLine {
     let Unit { factor, name: unit, decimals } =
         if tested.correlated { Unit::PLAIN } else { Unit::of(&tested.claim.metric) };
     let signed = |v: f64| signed(v * factor, decimals);
-    let interval = tested.interval.map(|(low, high)| format!(" [{}, {}]", signed(low), signed(high)));
+    let interval =
+        tested.interval.map(|Interval { low, high }| format!(" [{}, {}]", signed(low), signed(high)));
     let decision = tested.decision();
     let p = tested.corrected.map_or_else(|| "–".to_owned(), p_value);
     vec![
@@ -69,18 +71,18 @@ fn line(tested: &Tested) -> TableLine {
 
 fn caption() -> String {
     format!(
-        "Claims, tested on these runs, after their training. Difference: the variant's mean over seeds minus that of what it is \
-         compared with (of several, what is hardest to be better than), with its 95 % interval by Student's t (Welch). p: \
-         two-sided, corrected within a family of claims (Holm); for a claim of being within a reference ± an allowance, p is that \
-         of being inside or outside; for a claim that two things go together, the difference is Spearman's rank correlation of the variants' mean ranks over \
-         all image sets, and p that of a permutation test: it counts variants, not seeds, and one seed of each will do. supported, contradicted: p is below {ALPHA}; undecided: it is not, there is one seed, or a \
-         variant is missing. It takes: about so many seeds of each to decide, four times in five, if means and spreads are what \
-         they seem."
+        "Claims, tested on these runs. Difference: the variant's mean over seeds minus that of its strongest rival, or minus the \
+         reference, with a 95 % interval (Welch's t). p is two-sided and corrected within a family of claims (Holm). A claim is \
+         supported or contradicted if p is below {ALPHA}; otherwise, with one seed, or with a variant missing, it is undecided. For \
+         a claim of being within a reference ± an allowance, p is that of being inside or outside. A claim that two metrics go \
+         together is tested by Spearman's rank correlation of the variants' mean ranks over all image sets, with a permutation \
+         test; it counts variants, not seeds, so one seed of each suffices. Needed: about how many seeds (or variants) decide in \
+         four of five cases, if these means and spreads are the true ones."
     )
 }
 
 /// Returns the notes under the table.
-fn notes(tested: &[Tested], untested: &[String]) -> Vec<String> {
+fn notes(tested: &[TestedClaim], untested: &[String]) -> Vec<String> {
     let mut notes = Vec::new();
     if tested.iter().any(|tested| tested.claim.papers) {
         notes.push(
@@ -105,7 +107,7 @@ fn notes(tested: &[Tested], untested: &[String]) -> Vec<String> {
     notes
 }
 
-fn data(tested: &[Tested], provenance: &Provenance) -> Frame {
+fn data(tested: &[TestedClaim], provenance: &ReportProvenance) -> Frame {
     let claim = ["claim", "says", "place", "family", "papers"].into_iter();
     let subject = claim.chain(["dataset", "latent_dims", "metric", "variant", "against"]);
     let result = subject.chain(["difference", "low", "high", "p", "p_corrected", "seeds", "verdict"]);

@@ -1,13 +1,15 @@
 //! Columns that several CSV and parquet files have: which configuration a row is of, what it was measured to be, and how
 //! that compares.
 
+use lerp_eval::Interval;
 use lerp_train::Cell;
 
 use super::frame::{FrameRow, Value};
 use crate::{
-    paper::{PublishedNumber, Verdict},
+    paper::PublishedNumber,
     reading::{Estimate, RunGroup},
     statistics::{Standing, Standings},
+    verdicts::Verdict,
 };
 
 /// The columns of [`conditions`].
@@ -44,9 +46,8 @@ pub fn estimate(estimate: Estimate) -> [(&'static str, Value); 3] {
 }
 
 /// Returns the ends of an interval.
-pub fn interval(ends: Option<(f64, f64)>) -> [(&'static str, Value); 2] {
-    let (low, high) = ends.unzip();
-    [("low", low.into()), ("high", high.into())]
+pub fn interval(interval: Option<Interval>) -> [(&'static str, Value); 2] {
+    [("low", interval.map(|ends| ends.low).into()), ("high", interval.map(|ends| ends.high).into())]
 }
 
 /// Returns the training of a cell. What is unknown of a model that was trained elsewhere is empty.
@@ -88,8 +89,8 @@ pub fn standing(standings: Option<&Standings>, group: &RunGroup) -> FrameRow {
         Standing::TooFew(seeds) => row.push(("common_seeds", seeds.into())),
         Standing::Differs { difference, better, seeds } => row.extend([
             ("minus_best", difference.mean.into()),
-            ("minus_best_low", difference.low.into()),
-            ("minus_best_high", difference.high.into()),
+            ("minus_best_low", difference.interval.low.into()),
+            ("minus_best_high", difference.interval.high.into()),
             ("better_share", better.into()),
             ("common_seeds", seeds.into()),
         ]),

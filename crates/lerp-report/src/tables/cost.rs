@@ -1,6 +1,6 @@
 //! The table of costs: time, throughput and memory of runs.
 
-use lerp_eval::mean_std;
+use lerp_eval::Sample;
 
 use super::{
     columns,
@@ -48,8 +48,8 @@ impl Cost {
     fn over(&self, group: &RunGroup) -> Estimate {
         let values: Vec<f64> =
             group.done().filter_map(self.of).filter(|v| *v > 0.0 && v.is_finite()).collect();
-        let (mean, std) = mean_std(&values);
-        if values.is_empty() { Estimate::Missing } else { Estimate::Known { mean, std, n: values.len() } }
+        let Sample { mean, std, n } = Sample::of(&values);
+        if n == 0 { Estimate::Missing } else { Estimate::Known { mean, std, n } }
     }
 }
 

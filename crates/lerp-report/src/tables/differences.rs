@@ -14,8 +14,8 @@ impl Standing {
             Self::Best => Entry { best: true, ..Entry::number("best", 0.0) },
             Self::TooFew(_) => Entry::plain("too few seeds"),
             Self::Differs { difference, .. } => {
-                let [mean, low, high] =
-                    [difference.mean, difference.low, difference.high].map(|v| signed(v * factor, decimals));
+                let [mean, low, high] = [difference.mean, difference.interval.low, difference.interval.high]
+                    .map(|v| signed(v * factor, decimals));
                 let mark = if difference.undecided() { NEAR } else { "" };
                 Entry::number(format!("{mean}{mark} [{low}, {high}]"), difference.mean * factor)
             }

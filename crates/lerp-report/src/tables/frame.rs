@@ -4,7 +4,7 @@ use polars::prelude::{AnyValue, DataFrame, DataType, IntoColumn, ParquetWriter, 
 
 use crate::{
     Error, Result,
-    provenance::Provenance,
+    provenance::ReportProvenance,
     text::{csv, number},
 };
 
@@ -99,7 +99,7 @@ pub struct Frame {
     rows: Vec<Vec<Value>>,
 }
 
-/// The columns of [`Provenance`], which follow all others.
+/// The columns of [`ReportProvenance`], which follow all others.
 const PROVENANCE: [&str; 8] = ["config", "data", "git", "lerp", "candle", "device", "started", "command"];
 
 /// Returns the type of a column. A name has the same type in every file.
@@ -139,9 +139,9 @@ impl Frame {
     }
 
     /// Adds a row with the given values and those of its provenance.
-    pub fn push(&mut self, known: FrameRow, provenance: Option<&Provenance>) {
+    pub fn push(&mut self, known: FrameRow, provenance: Option<&ReportProvenance>) {
         let mut row = vec![Value::None; self.columns.len()];
-        let pairs = provenance.map(Provenance::pairs).unwrap_or_default();
+        let pairs = provenance.map(ReportProvenance::pairs).unwrap_or_default();
         let pairs = pairs.into_iter().map(|(name, value)| (name, Value::Text(value)));
         for (name, value) in known.into_iter().chain(pairs) {
             if let Some(index) = self.columns.iter().position(|column| *column == name) {

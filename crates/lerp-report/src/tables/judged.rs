@@ -1,10 +1,10 @@
 //! Table 5: scores that a judge network gives to interpolations, on lines and on image sets.
 
 use lerp_eval::{
-    ENDS, Judged, KernelDistance, MIDDLE, PairKind, Quantity, mean_std,
+    ENDS, Interval, Judged, KernelDistance, MIDDLE, PairKind, Quantity, Sample,
     quantity::{
-        JUDGED_DETOUR, JUDGED_DISTANCE, JUDGED_ENDS, JUDGED_ENDS_PRECISION, JUDGED_PRECISION, JUDGED_PURITY,
-        JUDGED_PURITY_BETWEEN, JUDGED_SMOOTHNESS,
+        JUDGED_DETOUR, JUDGED_DISTANCE, JUDGED_ENDS_DISTANCE, JUDGED_ENDS_PRECISION, JUDGED_PRECISION,
+        JUDGED_PURITY, JUDGED_PURITY_BETWEEN, JUDGED_SMOOTHNESS,
     },
     student_quantile,
 };
@@ -17,8 +17,8 @@ use super::{
     sheet::{Entry, Sheet, Table, TableLine},
 };
 use crate::{
-    reading::{Estimate, ImageSet, LoadedRun, RunGroup, Sweep, title_of},
-    statistics::{Analysis, JudgedPlace, NORMAL_QUANTILE, Pairing},
+    reading::{Estimate, LoadedRun, RunGroup, SizedImageSet, Sweep, title_of},
+    statistics::{Analysis, JudgedDataset, NORMAL_QUANTILE, Pairing},
     text::{fixed, listed, minus, thousands, unique},
 };
 
@@ -59,7 +59,7 @@ impl Measure {
 static MEASURES: [Measure; 8] = [
     Measure::new(&JUDGED_DISTANCE, "kernel distance, middle", Source::Distance(|of| of.middle.distance)),
     Measure::new(
-        &JUDGED_ENDS,
+        &JUDGED_ENDS_DISTANCE,
         "kernel distance, reconstructions",
         Source::Distance(|of| of.reconstructions.distance),
     ),
@@ -94,9 +94,9 @@ impl Measure {
         minus(&fixed(value * self.factor, self.decimals))
     }
 
-    /// Returns whether the measure applies to a place. On lines, purity between classes does not: a line that turns
+    /// Returns whether the measure applies to a dataset. On lines, purity between classes does not: a line that turns
     /// from one class to another must pass through the classes between.
-    fn is_of(&self, set: Option<&ImageSet>) -> bool {
+    fn is_of(&self, set: Option<&SizedImageSet>) -> bool {
         set.is_some() || *self.of != JUDGED_PURITY_BETWEEN
     }
 
@@ -121,58 +121,56 @@ impl Measure {
                 let same = pairing == Pairing::Shared && runs.iter().all(|run| run.len() == pairs);
                 let all = defined(if same { (0..pairs).map(mean).collect() } else { runs.concat() });
                 let degrees = (all.len().max(2) - 1) as f64;
-                let half = student_quantile(degrees) * mean_std(&all).1 / degrees.sqrt();
-                (runs.into_iter().map(|run| mean_std(&defined(run)).0).collect(), half)
+                let half = student_quantile(degrees) * Sample::of(&all).std / degrees.sqrt();
+                (runs.into_iter().map(|run| Sample::of(&defined(run)).mean).collect(), half)
             }
         };
         let values = defined(values);
-        let (mean, std) = mean_std(&values);
+        let Sample { mean, std, n } = Sample::of(&values);
         let half = Some(half).filter(|half| half.is_finite());
-        let estimate = Estimate::Known { mean, std, n: values.len() };
+        let estimate = Estimate::Known { mean, std, n };
         mean.is_finite().then_some(MeasuredValue { estimate, mean, half })
     }
 }
 
 /// Returns Table 5, or `None` if no run was judged.
 pub fn sheet(analysis: &Analysis) -> Option<Sheet> {
-    let (sweep, places) = (analysis.sweep, analysis.judged());
+    let (sweep, sets) = (analysis.sweep, analysis.judged());
     let groups: Vec<&RunGroup> =
-        places.iter().flat_map(|place| place.groups.iter().map(|(group, _)| *group)).collect();
+        sets.iter().flat_map(|on| on.groups.iter().map(|(group, _)| *group)).collect();
     let labels = unique(groups.iter().filter(|group| group.shown).map(|group| group.label.as_str()));
-    let references = places.iter().filter_map(|place| place.judge).flat_map(|judge| &judge.references);
+    let references = sets.iter().filter_map(|on| on.judge).flat_map(|judge| &judge.references);
     let mut titles = unique(references.map(|reference| reference.title.as_str()));
     // The column of real images comes last.
     titles.sort_by_key(|title| *title == "test images");
     let mut headings = vec!["Dataset, latent".to_owned(), String::new()];
     headings.extend(labels.iter().chain(&titles).map(|text| printable(text).into_owned()));
     let mut data = Frame::new(COLUMNS);
-    for place in places {
-        rows(&mut data, place, sweep);
+    for on in sets {
+        rows(&mut data, on, sweep);
     }
-    let lines = places.iter().flat_map(|place| place_lines(place, &labels, &titles)).collect();
+    let lines = sets.iter().flat_map(|on| lines_on(on, &labels, &titles)).collect();
     let table = Table {
         name: "Table 5".into(),
-        caption: caption(places),
+        caption: caption(sets),
         label: "tab:judged".into(),
         headings,
         left: 2,
         lines,
-        notes: notes(sweep, places),
+        notes: notes(sweep, sets),
         ..Table::about(sweep, &groups)
     };
     (!groups.is_empty()).then(|| Sheet { id: "table5", title: "Table 5", tables: vec![table], data })
 }
 
-/// Returns the lines of a place, one for each measure that any configuration has.
-fn place_lines(place: &JudgedPlace, labels: &[&str], titles: &[&str]) -> Vec<TableLine> {
+/// Returns the lines of a dataset, one for each measure that any configuration has.
+fn lines_on(on: &JudgedDataset, labels: &[&str], titles: &[&str]) -> Vec<TableLine> {
     let mut lines = Vec::new();
-    for measure in MEASURES.iter().filter(|measure| measure.is_of(place.set)) {
-        let known: Vec<(&str, MeasuredValue)> = place
+    for measure in MEASURES.iter().filter(|measure| measure.is_of(on.set)) {
+        let known: Vec<(&str, MeasuredValue)> = on
             .groups
             .iter()
-            .filter_map(|(group, scores)| {
-                Some((group.label.as_str(), measure.over(scores, place.pairing())?))
-            })
+            .filter_map(|(group, scores)| Some((group.label.as_str(), measure.over(scores, on.pairing())?)))
             .collect();
         let better = |a: &&(&str, MeasuredValue), b: &&(&str, MeasuredValue)| {
             let order = a.1.mean.total_cmp(&b.1.mean);
@@ -184,7 +182,7 @@ fn place_lines(place: &JudgedPlace, labels: &[&str], titles: &[&str]) -> Vec<Tab
             let apart = one.half.unwrap_or(0.0).hypot(best.half.unwrap_or(0.0));
             measure.ranked && known.len() > 1 && (one.mean - best.mean).abs() <= apart
         };
-        let name = if lines.is_empty() { title_of(place.set) } else { String::new() };
+        let name = if lines.is_empty() { title_of(on.set) } else { String::new() };
         let mut cells = vec![Entry::plain(name), Entry::plain(measure.heading)];
         for label in labels {
             cells.push(match known.iter().find(|(known, _)| known == label) {
@@ -197,8 +195,7 @@ fn place_lines(place: &JudgedPlace, labels: &[&str], titles: &[&str]) -> Vec<Tab
             });
         }
         for title in titles {
-            let reference =
-                place.judge.and_then(|judge| judge.references.iter().find(|of| of.title == *title));
+            let reference = on.judge.and_then(|judge| judge.references.iter().find(|of| of.title == *title));
             cells.push(match reference.and_then(|reference| reference.values.get(&*measure.of.key)) {
                 Some(value) => Entry::paper(measure.text(*value), *value * measure.factor),
                 None => Entry::dash(),
@@ -209,45 +206,46 @@ fn place_lines(place: &JudgedPlace, labels: &[&str], titles: &[&str]) -> Vec<Tab
     lines
 }
 
-fn caption(places: &[JudgedPlace]) -> String {
-    let pairs = places.iter().flat_map(|place| &place.groups).flat_map(|(_, scores)| scores);
+fn caption(sets: &[JudgedDataset]) -> String {
+    let pairs = sets.iter().flat_map(|on| &on.groups).flat_map(|(_, scores)| scores);
     let mut pairs: Vec<usize> = pairs.map(|scores| scores.judged.predicted.len()).collect();
     pairs.sort_unstable();
     pairs.dedup();
     let pairs: Vec<String> = pairs.iter().map(ToString::to_string).collect();
-    let groups = || places.iter().flat_map(|place| &place.groups);
+    let groups = || sets.iter().flat_map(|on| &on.groups);
     let seeds = if groups().any(|(_, scores)| scores.len() > 1) {
         " Means over seeds, whose spread is in the CSV file."
     } else {
         ""
     };
     format!(
-        "What a judge, a small network trained on real images, makes of interpolations between {} pairs of test images, in the features of its \
-         penultimate layer. Kernel distance (KID) to other test images, of the images decoded in the middle (α from 4/15 to 11/15) and \
-         of reconstructions (α = 0 and 1), which tells blur from bad mixing; the column of test images shows what real ones come \
-         to. Precision: the share within the neighbourhood of a test image (Kynkäänniemi et al., 2019). Smoothness: the longest of 15 \
-         steps through the features as a share of the way, less 1/15. Detour: the way over the straight one, less 1. Purity: the share \
-         of images that the judge calls the class of both ends, or of one of them, with a probability above 0.9. ± half of the 95 % \
-         interval over pairs, for these very models; it says nothing of another training.{seeds} In bold the best of ours and what \
-         these intervals do not tell from it. Numbers compare within a dataset alone. Only the kernel distance tells a blend of pixels \
-         from real images everywhere: a blend is smooth and, on MNIST, precise and pure. Not in the paper.",
+        "Interpolations between {} pairs of test images, measured by a judge: a small network trained on real images, of which the \
+         features of the penultimate layer are used. Kernel distance (KID) to other test images: of the images decoded in the middle (α from 4/15 to 11/15) and \
+         of reconstructions (α = 0 and 1), which distinguishes blur from bad mixing; the column of test images shows what real images \
+         have. Precision: the share within the neighbourhood of a test image (Kynkäänniemi et al., 2019). Smoothness: the longest of \
+         the 15 steps in feature space as a share of the path, minus 1/15. Detour: the length of the path over the distance of its \
+         ends, minus 1. Purity: the share of images that the judge assigns to the class of both ends, or of one of them, with a \
+         probability above 0.9. ± is half of the 95 % interval over pairs for these models; it does not cover retraining.{seeds} Bold: \
+         the best of our models and those that these intervals cannot distinguish from it. Compare numbers within one dataset only. \
+         Only the kernel distance distinguishes a blend of pixels from real images everywhere: a blend is smooth and, on MNIST, precise \
+         and pure. Not in the paper.",
         pairs.join(" or ")
     )
 }
 
 /// Returns notes on the judges, and on configurations with runs that were not judged.
-fn notes(sweep: &Sweep, places: &[JudgedPlace]) -> Vec<String> {
+fn notes(sweep: &Sweep, sets: &[JudgedDataset]) -> Vec<String> {
     let mut notes: Vec<String> = Vec::new();
-    for place in places {
-        let dataset = place.set.map_or("Lines", ImageSet::title);
-        let note = match place.judge {
+    for on in sets {
+        let dataset = on.set.map_or("Lines", SizedImageSet::title);
+        let note = match on.judge {
             Some(judge) => {
                 let of = match judge.target {
                     JudgeTarget::Classes => "",
                     JudgeTarget::Distortions => ", distorted or not,",
                 };
                 format!(
-                    "{dataset}: the judge was trained on {} samples and tells {} % of {} test images{of} right.",
+                    "{dataset}: the judge was trained on {} samples and classifies {} % of {} test images{of} correctly.",
                     thousands(judge.samples),
                     fixed(judge.accuracy * 100.0, 1),
                     thousands(judge.tested as u64)
@@ -260,18 +258,18 @@ fn notes(sweep: &Sweep, places: &[JudgedPlace]) -> Vec<String> {
         }
         let lacks = |loaded: &LoadedRun| loaded.final_value(&JUDGED_DISTANCE.key).is_none();
         let without: Vec<&str> = sweep
-            .on(place.set)
+            .on(on.set)
             .filter(|group| group.done().any(lacks))
             .map(|group| group.label.as_str())
             .collect();
         if !without.is_empty() {
             notes.push(format!(
                 "{}: of {}, not all finished runs were judged; lerp eval RUN --write does, where a run has its model.",
-                title_of(place.set),
+                title_of(on.set),
                 listed(&without, 10, ", ")
             ));
         }
-        notes.extend(Some(sweep.not_shown(place.set)).filter(|said| !said.is_empty()));
+        notes.extend(Some(sweep.not_shown(on.set)).filter(|said| !said.is_empty()));
     }
     notes
 }
@@ -280,18 +278,18 @@ fn notes(sweep: &Sweep, places: &[JudgedPlace]) -> Vec<String> {
 const COLUMNS: [&str; 10] =
     ["dataset", "latent_dims", "variant", "label", "metric", "mean", "std", "seeds", "low", "high"];
 
-/// Adds a row for each configuration and measure of a place.
-fn rows(data: &mut Frame, place: &JudgedPlace, sweep: &Sweep) {
-    for (group, scores) in &place.groups {
+/// Adds a row for each configuration and measure on a dataset.
+fn rows(data: &mut Frame, on: &JudgedDataset, sweep: &Sweep) {
+    for (group, scores) in &on.groups {
         let provenance = sweep.provenance(&[group]);
         for measure in &MEASURES {
-            let Some(MeasuredValue { estimate, mean, half }) = measure.over(scores, place.pairing()) else {
+            let Some(MeasuredValue { estimate, mean, half }) = measure.over(scores, on.pairing()) else {
                 continue;
             };
             let mut row = columns::configuration(group, "latent_dims");
             row.push(("metric", measure.of.name().into()));
             row.extend(columns::estimate(estimate));
-            row.extend(columns::interval(half.map(|half| (mean - half, mean + half))));
+            row.extend(columns::interval(half.map(|half| Interval { low: mean - half, high: mean + half })));
             data.push(row, Some(&provenance));
         }
     }

@@ -15,14 +15,15 @@ use super::{
     sheet::{Detail, Entry, Sheet, Table, TableLine},
 };
 use crate::{
-    paper::{Question, Selection, Verdict, published, verdict_notes},
+    paper::published,
     reading::{Estimate, RunGroup, Sweep},
     statistics::{BLACK, LineScores, NO_LINES, Standing, Standings, references},
     text::{count, few, fixed, names, thousands},
+    verdicts::{Question, Selection, Verdict, verdict_notes},
 };
 
 /// A metric of Table 1.
-pub struct Metric {
+pub struct LinesMetric {
     /// The measured quantity.
     pub of: &'static Quantity,
     /// The factor that a value is multiplied by when printed.
@@ -36,17 +37,17 @@ pub struct Metric {
 }
 
 /// All metrics, in the order of the columns.
-pub static METRICS: [Metric; 7] = [
-    Metric { of: &MEAN_DISTANCE, factor: 1e3, decimals: 2, published: true, column: true },
-    Metric { of: &MEAN_SMOOTHNESS, factor: 1.0, decimals: 2, published: true, column: true },
-    Metric { of: &DETOUR, factor: 1.0, decimals: 2, published: false, column: true },
-    Metric { of: &RECONSTRUCTION_MSE, factor: 1.0, decimals: 4, published: false, column: true },
-    Metric { of: &MEAN_SMOOTHNESS_VALID, factor: 1.0, decimals: 2, published: false, column: false },
-    Metric { of: &VALID_FRACTION, factor: 1.0, decimals: 2, published: false, column: false },
-    Metric { of: &CLASSIFIER_ACCURACY, factor: 1.0, decimals: 3, published: false, column: false },
+pub static METRICS: [LinesMetric; 7] = [
+    LinesMetric { of: &MEAN_DISTANCE, factor: 1e3, decimals: 2, published: true, column: true },
+    LinesMetric { of: &MEAN_SMOOTHNESS, factor: 1.0, decimals: 2, published: true, column: true },
+    LinesMetric { of: &DETOUR, factor: 1.0, decimals: 2, published: false, column: true },
+    LinesMetric { of: &RECONSTRUCTION_MSE, factor: 1.0, decimals: 4, published: false, column: true },
+    LinesMetric { of: &MEAN_SMOOTHNESS_VALID, factor: 1.0, decimals: 2, published: false, column: false },
+    LinesMetric { of: &VALID_FRACTION, factor: 1.0, decimals: 2, published: false, column: false },
+    LinesMetric { of: &CLASSIFIER_ACCURACY, factor: 1.0, decimals: 3, published: false, column: false },
 ];
 
-impl Metric {
+impl LinesMetric {
     /// Returns the heading of the metric's column.
     pub fn heading(&self) -> String {
         let unit = if self.factor > 1.0 { " ×10⁻³" } else { "" };
@@ -60,12 +61,12 @@ impl Metric {
 }
 
 /// Returns the metrics that the paper has numbers for.
-pub fn published_metrics() -> impl Iterator<Item = &'static Metric> {
+pub fn published_metrics() -> impl Iterator<Item = &'static LinesMetric> {
     METRICS.iter().filter(|metric| metric.published)
 }
 
 /// Returns the metrics that are columns of the table.
-fn shown_metrics() -> impl Iterator<Item = &'static Metric> {
+fn shown_metrics() -> impl Iterator<Item = &'static LinesMetric> {
     METRICS.iter().filter(|metric| metric.column)
 }
 
@@ -88,7 +89,7 @@ impl<'a> LinesTable<'a> {
     }
 
     /// Returns the comparison of the rows with the best one, or `None` for a metric that the paper does not have.
-    fn standings(&self, metric: &Metric) -> Option<&Standings<'a>> {
+    fn standings(&self, metric: &LinesMetric) -> Option<&Standings<'a>> {
         self.standings.iter().find(|(of, _)| *of == metric.of).map(|(_, standings)| standings)
     }
 
@@ -142,7 +143,7 @@ impl<'a> LinesTable<'a> {
 
     /// Returns the cell of a metric. Values that are equal as printed are equally good; the only row is not marked as
     /// best.
-    pub fn entry(&self, group: &RunGroup, metric: &Metric) -> Entry {
+    pub fn entry(&self, group: &RunGroup, metric: &LinesMetric) -> Entry {
         let value = |v: f64| fixed(v * metric.factor, metric.decimals);
         let estimate = group.estimate(metric.of);
         let mut text = estimate.text(value);
@@ -166,7 +167,7 @@ impl<'a> LinesTable<'a> {
     fn caption(&self) -> String {
         let mut caption = String::from(
             "Interpolation between 256 pairs of test lines; lower is better. Median of the last 20 of 256 evaluations of \
-             each run (of the same share, at least 3, of fewer), then mean ± standard deviation (divisor n) over seeds; n=1 has \
+             each run (of a run with fewer, the last 8 %, at least three), then mean ± standard deviation (divisor n) over seeds; n=1 has \
              none. Best mean distance and smoothness in bold.",
         );
         if self.has_near() {
@@ -198,7 +199,7 @@ impl<'a> LinesTable<'a> {
 }
 
 /// Returns the cell of a reference interpolation's value of a metric, or a dash if it has none.
-pub fn reference_entry(scores: &LineScores, metric: &Metric) -> Entry {
+pub fn reference_entry(scores: &LineScores, metric: &LinesMetric) -> Entry {
     let value = score(scores, metric.of).map(|value| value * metric.factor);
     Entry::paper(value.map_or("–".into(), |value| fixed(value, metric.decimals)), value)
 }
@@ -214,12 +215,12 @@ fn score(scores: &LineScores, metric: &Quantity) -> Option<f64> {
 }
 
 /// The note on the rows of reference interpolations.
-pub const REFERENCES: &str = "The last three rows are no models, and show what a number can be, over 256 pairs: pixel blend, the pixels of \
-    the two lines, mixed, which is what a linear decoder does; perfect circle, true lines of latents that lie on a circle and are \
-    mixed linearly, by a decoder that looks at a latent's direction alone; perfect path, true lines that turn evenly.";
+pub const REFERENCES: &str = "The last three rows come from no model and show what values are possible, over 256 pairs. Pixel blend: the mixed \
+    pixels of both lines, as a linear decoder gives them. Perfect circle: true lines whose latents lie on a circle and are mixed \
+    linearly, by a decoder that uses the direction of a latent alone. Perfect path: true lines that turn evenly.";
 
 /// Returns the verdict on a number against the paper's, or `None` if either is missing.
-pub fn verdict(group: &RunGroup, metric: &Metric) -> Option<Verdict> {
+pub fn verdict(group: &RunGroup, metric: &LinesMetric) -> Option<Verdict> {
     let paper = group.paper(metric.of)?;
     let mut deviations = Selection { groups: vec![group] }.deviations();
     if *metric.of != MEAN_DISTANCE && draws_black(group) {
@@ -321,7 +322,7 @@ impl LinesTable<'_> {
         }
         headings.push("Seeds".into());
         let row = |(_, group): &(&Sweep, &RunGroup)| {
-            let standings: Vec<(&Metric, Standing)> = METRICS
+            let standings: Vec<(&LinesMetric, Standing)> = METRICS
                 .iter()
                 .filter_map(|metric| Some((metric, self.standings(metric)?.of(group))))
                 .collect();

@@ -7,7 +7,7 @@ use super::{
     sheet::{Entry, Sheet, Table, TableLine},
 };
 use crate::{
-    provenance::Provenance,
+    provenance::ReportProvenance,
     reading::{RunGroup, Sweep, dataset_of},
     statistics::{Analysis, RankColumn, Ranks},
     text::{fixed, listed, number},
@@ -58,7 +58,7 @@ pub fn sheet(analysis: &Analysis) -> Option<Sheet> {
     Some(Sheet { id: "ranks", title: "Ranks", tables: vec![table], data: data(ranks, &provenance) })
 }
 
-fn data(ranks: &Ranks, provenance: &Provenance) -> Frame {
+fn data(ranks: &Ranks, provenance: &ReportProvenance) -> Frame {
     let mut frame = Frame::new([
         "variant",
         "title",

@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::frame::Frame;
 use crate::{
-    paper::{PublishedNumber, Selection, Verdict},
+    paper::PublishedNumber,
     reading::{RunGroup, Sweep},
+    verdicts::{Selection, Verdict},
 };
 
 /// How much of a number a table shows.

@@ -1,6 +1,6 @@
 //! The tables of rank correlations: of interpolation and usefulness, and of a judge's scores and the truth on lines.
 
-use lerp_eval::{Association, Quantity};
+use lerp_eval::{Association, Interval, Quantity};
 
 use super::{
     columns,
@@ -67,18 +67,10 @@ const USEFUL: TableText = TableText {
     interpolation is and how useful its latents are: +1 where the best is the best, −1 where it is the worst. Interpolation: Table 5's \
     scores on the same images, or Table 1's of the same variant on lines; usefulness: the fitted classifier (Table 2b) and clusters \
     (Table 3). Over variants (means over seeds) with a permutation test, and from ten on a bootstrap interval; over all image sets by \
-    the variants' mean ranks; over runs, which are not independent of each other, without a test. It takes: about so many variants to tell \
-    such a correlation from none, four times in five. P-values are not corrected for being several. A variant with several configurations \
+    the variants' mean ranks; over runs, which are not independent of each other, without a test. Needed: about how many variants \
+    would show such a correlation to be significant in four of five cases. P-values are not corrected for multiple tests. A variant with several configurations \
     is left out.",
-    headings: [
-        "Dataset, latent",
-        "Interpolation",
-        "Usefulness",
-        "Over variants",
-        "p",
-        "Over runs",
-        "It takes",
-    ],
+    headings: ["Dataset, latent", "Interpolation", "Usefulness", "Over variants", "p", "Over runs", "Needed"],
 };
 const SCORED: TableText = TableText {
     name: "The score on lines",
@@ -102,10 +94,11 @@ fn table(sweep: &Sweep, correlated: &[Correlated], text: &TableText) -> Table {
     }
 }
 
-/// Two metrics in one place, or over all image sets together, with their correlations.
+/// Two metrics on one dataset, or over all image sets together, with their correlations.
 struct Correlated<'a> {
-    /// The name of the place for readers, and that of the dataset in files.
-    place: String,
+    /// The title of the dataset.
+    dataset_title: String,
+    /// Its name in files.
     dataset: &'a str,
     /// The latent dimensionality; `None` for lines and for all image sets together.
     dims: Option<usize>,
@@ -124,7 +117,7 @@ impl<'a> Correlated<'a> {
     /// Correlates a pair of metrics.
     fn of(pairs: &Pairs<'a>) -> Self {
         Self {
-            place: title_of(pairs.set),
+            dataset_title: title_of(pairs.set),
             dataset: dataset_of(pairs.set),
             dims: pairs.set.map(|set| set.dims),
             x: pairs.x,
@@ -139,8 +132,18 @@ impl<'a> Correlated<'a> {
 
     /// Returns the correlation of two metrics over all image sets.
     fn pooled(Pooled { found, groups, .. }: Pooled<'a>, x: Interpolation, y: &'static Quantity) -> Self {
-        let (place, variants) = ("all, by mean ranks".into(), Some(found));
-        Self { place, dataset: "all", dims: None, x, y, groups, variants, runs: None, evaluations: None }
+        let (dataset_title, variants) = ("all, by mean ranks".into(), Some(found));
+        Self {
+            dataset_title,
+            dataset: "all",
+            dims: None,
+            x,
+            y,
+            groups,
+            variants,
+            runs: None,
+            evaluations: None,
+        }
     }
 
     fn line(&self) -> TableLine {
@@ -152,7 +155,7 @@ impl<'a> Correlated<'a> {
             .map(untested)
             .or_else(|| variants.filter(|_| !self.on_lines()).map(needed_variants));
         [
-            Some(Entry::plain(self.place.clone())),
+            Some(Entry::plain(self.dataset_title.clone())),
             Some(Entry::plain(self.x.title())),
             Some(Entry::plain(self.y.title.to_lowercase())),
             variants.map(with_interval),
@@ -202,7 +205,8 @@ impl<'a> Correlated<'a> {
 
 /// Returns the cell of a correlation with its interval.
 fn with_interval(found: &Association) -> Entry {
-    let interval = found.interval.map(|(low, high)| format!(" [{}, {}]", signed(low, 2), signed(high, 2)));
+    let interval =
+        found.interval.map(|Interval { low, high }| format!(" [{}, {}]", signed(low, 2), signed(high, 2)));
     let text = format!("{}{} (n={})", signed(found.rho, 2), interval.unwrap_or_default(), found.points);
     Entry::number(text, found.rho)
 }

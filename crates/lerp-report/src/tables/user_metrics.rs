@@ -10,10 +10,10 @@ use super::{
     sheet::{Entry, Sheet, Table, TableLine},
 };
 use crate::{
-    paper::Selection,
-    reading::{Estimate, ImageSet, RunGroup, Sweep, title_with_unit, user_metrics},
+    reading::{Estimate, RunGroup, SizedImageSet, Sweep, title_with_unit, user_metrics},
     statistics::Standings,
     text::{count, few, significant, unique},
+    verdicts::Selection,
 };
 
 /// The table of user-defined metrics of one or more sweeps.
@@ -25,7 +25,7 @@ pub struct UserMetrics<'a> {
 }
 
 /// The comparison of the configurations on one image set, or on lines, with the best of them.
-type OnSet<'a> = (Option<&'a ImageSet>, Standings<'a>);
+type OnSet<'a> = (Option<&'a SizedImageSet>, Standings<'a>);
 
 impl<'a> UserMetrics<'a> {
     /// Builds the table of `sweeps`, or returns `None` if they have no user-defined metrics.
@@ -33,8 +33,8 @@ impl<'a> UserMetrics<'a> {
         let groups =
             sweeps.into_iter().flat_map(|sweep| sweep.groups.iter().map(move |group| (sweep, group)));
         let groups: Vec<(&Sweep, &RunGroup)> = groups.collect();
-        let sets: Vec<Option<&ImageSet>> = unique(groups.iter().map(|(_, group)| group.set.as_ref()));
-        let on = |set: Option<&ImageSet>| -> Vec<&'a RunGroup> {
+        let sets: Vec<Option<&SizedImageSet>> = unique(groups.iter().map(|(_, group)| group.set.as_ref()));
+        let on = |set: Option<&SizedImageSet>| -> Vec<&'a RunGroup> {
             groups.iter().map(|(_, group)| *group).filter(|group| group.set.as_ref() == set).collect()
         };
         let columns: Vec<_> = user_metrics(groups.iter().map(|(_, group)| *group))
@@ -86,7 +86,7 @@ impl<'a> UserMetrics<'a> {
     fn caption(&self) -> String {
         let mut caption = String::from(
             "Metrics of this study's own, which are not the paper's. Of those of each evaluation the median of the last 20 of \
-             256 evaluations of a run (of the same share, at least 3, of fewer), then mean ± standard deviation (divisor n) over \
+             256 evaluations of a run (of a run with fewer, the last 8 %, at least three), then mean ± standard deviation (divisor n) over \
              seeds. The best on each dataset in bold; ≈: the 95 % interval of the difference from it, by the paired bootstrap \
              over seeds, contains 0.",
         );

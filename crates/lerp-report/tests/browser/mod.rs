@@ -129,12 +129,12 @@ impl Browser {
     }
 
     /// Scrolls the first element that matches into view, and returns its left, top, width and height in pixels.
-    pub fn place(&mut self, selector: &str) -> [f64; 4] {
-        let place = self.value(&format!(
+    pub fn bounds(&mut self, selector: &str) -> [f64; 4] {
+        let bounds = self.value(&format!(
             "(() => {{ const e = document.querySelector({selector:?}); e.scrollIntoView({{ block: 'center' }}); \
              const r = e.getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; }})()"
         ));
-        serde_json::from_value(place).unwrap()
+        serde_json::from_value(bounds).unwrap()
     }
 
     /// Sends a mouse event; `held` says whether the left button is down.
@@ -148,7 +148,7 @@ impl Browser {
 
     /// Clicks the middle of an element.
     pub fn click(&mut self, selector: &str) {
-        let [x, y, width, height] = self.place(selector);
+        let [x, y, width, height] = self.bounds(selector);
         let middle = (x + width / 2.0, y + height / 2.0);
         self.mouse("mouseMoved", middle, false);
         self.mouse("mousePressed", middle, true);
@@ -167,7 +167,7 @@ impl Browser {
 
     /// Takes a screenshot of an element, as a PNG in base64.
     pub fn look(&mut self, selector: &str) -> String {
-        self.place(selector);
+        self.bounds(selector);
         // The clip is relative to the page, not to the window.
         let clip = self.value(&format!(
             "(() => {{ const r = document.querySelector({selector:?}).getBoundingClientRect(); return {{ x: r.left + \

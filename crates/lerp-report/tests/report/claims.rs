@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use lerp_report::{Options, report};
+use lerp_report::{ReportOptions, report};
 use lerp_train::State;
 
 use crate::common::{
@@ -58,7 +58,7 @@ fn claims_are_supported_contradicted_or_undecided() {
     others(dir.path(), 4);
     lines(dir.path(), ("vae", "VAE"), &[1.0, 1.2, 1.1, 1.1], &[0.05, 0.06, 0.05, 0.06]);
     lines(dir.path(), ("acai", "ACAI"), &[0.2, 0.3, 0.25, 0.25], &[0.10, 0.11, 0.10, 0.10]);
-    let outcome = report(dir.path(), &Options::default()).unwrap();
+    let outcome = report(dir.path(), &ReportOptions::default()).unwrap();
     assert!(outcome.left_out.is_empty(), "{:?}", outcome.left_out);
     let distance = claim(&dir, "acai-distance");
     assert_eq!((distance["verdict"].as_str(), distance["against"].as_str()), ("supported", "VAE"));
@@ -106,7 +106,7 @@ fn claims_stay_undecided_without_all_variants_or_a_spread() {
     let dir = tempfile::tempdir().unwrap();
     let acai = |distances: &[f64]| {
         lines(dir.path(), ("acai", "ACAI"), distances, &vec![0.1; distances.len()]);
-        report(dir.path(), &Options::default()).unwrap();
+        report(dir.path(), &ReportOptions::default()).unwrap();
         claim(&dir, "acai-distance")
     };
     others(dir.path(), 3);
@@ -141,7 +141,7 @@ fn latents_are_tested_on_each_set_and_size() {
             }
         }
     }
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     let text = read(&dir, "tables/claims.csv");
     let of = |id: &str| text.lines().filter(|line| line.starts_with(id)).collect::<Vec<_>>();
     let (classifier, clusters) = (of("acai-classifier,"), of("acai-clusters,"));
@@ -161,7 +161,7 @@ fn user_claims_are_tested_beside_the_papers() {
     let text = "[[claim]]\nid = 'mine'\nsays = 'Mine, <b>bold</b>, is nearer to lines'\nfamily = 'mine'\ntest = 'best'\n\
                 metric = 'eval/mean_distance'\nvariant = 'mine'\n";
     fs::write(&own, text).unwrap();
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     let row = claim(&dir, "mine");
     assert_eq!((row["verdict"].as_str(), row["against"].as_str()), ("supported", "ACAI"));
     // The paper's claims are compared among the paper's variants only, and ACAI has no rival here.
@@ -173,19 +173,19 @@ fn user_claims_are_tested_beside_the_papers() {
     assert!(page.contains("Mine, &lt;b&gt;bold") && !page.contains("<b>bold"));
     // A claim that cannot be tested is named, and the rest of the report is written.
     fs::write(&own, text.replace("mean_distance", "beauty")).unwrap();
-    let outcome = report(dir.path(), &Options::default()).unwrap();
+    let outcome = report(dir.path(), &ReportOptions::default()).unwrap();
     assert_eq!(outcome.left_out.len(), 1);
     let named = "claims.toml is left out: the claim 'mine' is about 'eval/beauty'";
     assert!(outcome.left_out[0].contains(named), "{:?}", outcome.left_out);
     // The earlier table of claims is deleted; the paper's claims are tested again once they can be.
     assert!(!dir.path().join("tables/claims.csv").exists());
     lines(dir.path(), ("vae", "VAE"), &[1.0, 1.2, 1.1], &[0.05, 0.06, 0.05]);
-    assert_eq!(report(dir.path(), &Options::default()).unwrap().left_out.len(), 1);
+    assert_eq!(report(dir.path(), &ReportOptions::default()).unwrap().left_out.len(), 1);
     assert_eq!(claim(&dir, "acai-distance")["against"], "VAE");
     // The user's claims are not corrected together with the paper's, even under the same family name.
     let before = claim(&dir, "acai-distance")["p_corrected"].clone();
     fs::write(&own, text.replace("family = 'mine'", "family = 'lines'")).unwrap();
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     assert_eq!(claim(&dir, "acai-distance")["p_corrected"], before);
 }
 
@@ -194,9 +194,9 @@ fn user_claims_are_tested_beside_the_papers() {
 fn judged(sweep: &Path, against: bool) {
     for channels in [2, 16] {
         for variant in 0..7 {
-            let place = variant as f64;
-            let accuracy = 0.5 + 0.05 * if against { place } else { 6.0 - place } + 0.01 * channels as f64;
-            let (distance, clusters) = (0.4 + place * channels as f64, (3 * variant % 7) as f64);
+            let rank = variant as f64;
+            let accuracy = 0.5 + 0.05 * if against { rank } else { 6.0 - rank } + 0.01 * channels as f64;
+            let (distance, clusters) = (0.4 + rank * channels as f64, (3 * variant % 7) as f64);
             Fake { channels, ..fake(variant, 0, 0.9) }
                 .with("eval/judged_distance", distance)
                 .with("eval/judged_distance_error", 0.1)
@@ -212,7 +212,7 @@ fn interpolation_and_usefulness_are_ranked_within_each_set() {
     for (against, verdict, rho) in [(false, "supported", "1"), (true, "contradicted", "-1")] {
         let dir = tempfile::tempdir().unwrap();
         judged(dir.path(), against);
-        report(dir.path(), &Options::default()).unwrap();
+        report(dir.path(), &ReportOptions::default()).unwrap();
         let row = claim(&dir, "interpolation-classifier");
         assert_eq!((row["verdict"].as_str(), row["dataset"].as_str()), (verdict, "all"));
         let difference: f64 = row["difference"].parse().unwrap();
@@ -241,7 +241,7 @@ fn a_claim_to_be_second_best_skips_the_best() {
             fake(variant, seed, accuracy + 1e-3 * seed as f64).write(dir.path());
         }
     }
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     let (denoising, vae) = (claim(&dir, "denoising-classifier-second"), claim(&dir, "vae-classifier-second"));
     assert_eq!((denoising["verdict"].as_str(), denoising["against"].as_str()), ("supported", "VAE"));
     assert_eq!((vae["verdict"].as_str(), vae["against"].as_str()), ("contradicted", "Denoising"));

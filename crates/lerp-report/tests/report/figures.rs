@@ -7,7 +7,7 @@ use std::{
 };
 
 use candle_core::{DType, Device, Tensor};
-use lerp_report::{Options, report};
+use lerp_report::{ReportOptions, report};
 use lerp_train::{MetricRow, Metrics, State};
 
 use crate::common::{ACAI, BASELINE, Run, VAE, images, on_lines, picture, read, value};
@@ -33,7 +33,7 @@ fn distances(of: impl Fn(u64) -> f64) -> Vec<MetricRow> {
 
 /// Draws one figure, or all.
 fn draw(dir: &tempfile::TempDir, figure: Option<&str>) -> Result<(), String> {
-    let options = Options { figure: figure.map(String::from), terminal: None };
+    let options = ReportOptions { figure: figure.map(String::from), terminal: None };
     report(dir.path(), &options).map(drop).map_err(|error| error.to_string())
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fs, path::Path};
 
 use candle_core::{Device, Tensor};
-use lerp_report::{Options, PixelReference, TerminalStyle, compare, report};
+use lerp_report::{PixelReference, ReportOptions, TerminalStyle, compare, report};
 use lerp_train::{Cell, State};
 use polars::prelude::{ParquetReader, SerReader};
 
@@ -120,7 +120,7 @@ fn raw_pixels_are_shown_beside_the_fitted_classifier() {
                 probe_iterations = 5000\nprobe_converged = false\ntest_images = 10000\ntrain_images = 60000\n\
                 cluster_accuracy = 0.55\ncluster_information = 0.5\ncluster_restarts = 10\n";
     fs::write(&path, text).unwrap();
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     let table = read(&dir, "tables/table2.md");
     let fitted = &table[table.find("**Table 2b.**").unwrap()..];
     assert!(fitted.contains("| ACAI | Raw pixels |"), "{fitted}");
@@ -145,7 +145,7 @@ fn raw_pixels_are_shown_beside_the_fitted_classifier() {
         (text.replace("0.92", "'much'"), "is not a reference of raw pixels"),
     ] {
         fs::write(&path, broken).unwrap();
-        let error = report(dir.path(), &Options::default()).unwrap().left_out.join(" ");
+        let error = report(dir.path(), &ReportOptions::default()).unwrap().left_out.join(" ");
         assert!(error.contains("mnist.toml") && error.contains(problem), "{error}");
     }
 }
@@ -238,13 +238,13 @@ fn a_page_of_lines_and_images_says_the_conditions_of_each_once() {
     fake(0, 0, 0.9).write(dir.path());
     let rows = vec![value(1, "eval/mean_distance", 0.005)];
     Run::on_lines(on_lines("baseline", 0), "Baseline", State::Done, rows).write(dir.path());
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     let page = read(&dir, "index.html");
-    for place in [
+    for element in [
         "conditions\">Lines: 16,777,216 samples a run; ",
         "conditions\">Image sets: 16,777,216 samples a run; ",
     ] {
-        assert_eq!(page.matches(place).count(), 1, "{place}");
+        assert_eq!(page.matches(element).count(), 1, "{element}");
     }
     assert_eq!(said(&page), 2);
 }
@@ -297,7 +297,7 @@ fn lines_and_image_sets_do_not_mix() {
     let rows = (1..=16).map(|i| value(i, "eval/mean_distance", 0.005)).collect();
     Run::on_lines(line, "Baseline", State::Done, rows).write(dir.path());
     let table1 = || {
-        report(dir.path(), &Options::default()).unwrap();
+        report(dir.path(), &ReportOptions::default()).unwrap();
         ["md", "tex", "csv"].map(|ending| read(&dir, &format!("tables/table1.{ending}")))
     };
     let alone = table1();
@@ -397,7 +397,7 @@ fn strips_have_every_image_at_its_place() {
     strips(&early.write(dir.path()), 1, 1.0, 1.0, 1.0);
     let lone = Fake { channels: 16, state: State::Running, ..fake(3, 2, 0.9) };
     strips(&lone.write(dir.path()), 1, 1.0, 1.0, 1.0);
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     let (gray, width) = picture(&dir, "figure6");
     assert_eq!(width, 18 * 32 + 2 * 2);
     assert_eq!(gray.len() / width, 4 * (2 * 32 + 2) + 3 * 10);
@@ -448,7 +448,7 @@ fn unlabelled_celeba_has_strips_in_colour_and_no_accuracies() {
     for variant in [0, 6] {
         strips(&celeba(variant).write(dir.path()), 3, -1.2, 0.0, 1.0);
     }
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     for table in ["table1", "table2", "table3"] {
         assert!(!dir.path().join(format!("tables/{table}.md")).exists(), "{table}");
     }
@@ -475,7 +475,8 @@ fn figures_of_a_sweep_are_chosen_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let run = Fake { dataset: "cifar10", depth: 64, channels: 64, ..fake(0, 0, 0.5) }.write(dir.path());
     let other = Fake { dataset: "images:/somewhere/my cats", ..fake(0, 0, 0.5) }.write(dir.path());
-    let figure = |name: &str| report(dir.path(), &Options { figure: Some(name.into()), terminal: None });
+    let figure =
+        |name: &str| report(dir.path(), &ReportOptions { figure: Some(name.into()), terminal: None });
     let error = figure("6").unwrap_err().to_string();
     let cats = format!("my-cats-{}-32", &lerp_files::digest(b"my cats")[..8]);
     let known = format!("there are: strips-cifar10-1024, strips-{cats}, curves-cifar10-1024, curves-{cats}");
@@ -489,7 +490,7 @@ fn figures_of_a_sweep_are_chosen_by_name() {
     let drawn: Vec<_> = fs::read_dir(dir.path().join("figures")).unwrap().collect();
     assert_eq!(drawn.len(), 2);
     figure(&cats).unwrap();
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     let table = read(&dir, "tables/table2.md");
     assert_eq!(below(&table, "my cats 32 | ours")[2..], ["–"; 7]);
 

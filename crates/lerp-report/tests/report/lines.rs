@@ -6,7 +6,7 @@ use std::{
 };
 
 use candle_core::{Device, Tensor};
-use lerp_report::{Options, TerminalStyle, compare, report};
+use lerp_report::{ReportOptions, TerminalStyle, compare, report};
 use lerp_train::{Cell, MetricRow, Metrics, State};
 
 use crate::common::{self, Run, on_lines, pixels, read, row, value};
@@ -132,7 +132,7 @@ fn the_median_of_the_end_is_the_final_value() {
         wall_s: 0.0,
     });
     std::fs::write(run.join("metrics.parquet"), Metrics(values.collect()).parquet().unwrap()).unwrap();
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     let table = read(&dir, "tables/table1.md");
     assert!(row(&table, "Baseline").contains("| 10.50 |"), "20 values from 20 to 1: {table}");
 }
@@ -214,7 +214,7 @@ fn files_of_tables_that_a_sweep_has_no_more_are_removed() {
     for file in stale.iter().chain(&others) {
         fs::write(tables.join(file), "old").unwrap();
     }
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     for file in stale {
         assert!(!tables.join(file).exists(), "{file}");
     }
@@ -227,17 +227,17 @@ fn files_of_tables_that_a_sweep_has_no_more_are_removed() {
 #[test]
 fn unreportable_sweeps_are_refused_in_a_sentence() {
     let dir = tempfile::tempdir().unwrap();
-    let refused = |options: &Options| report(dir.path(), options).unwrap_err().to_string();
-    let figure = |name: &str| Options { figure: Some(name.into()), terminal: None };
-    assert!(refused(&Options::default()).contains("holds no runs"));
+    let refused = |options: &ReportOptions| report(dir.path(), options).unwrap_err().to_string();
+    let figure = |name: &str| ReportOptions { figure: Some(name.into()), terminal: None };
+    assert!(refused(&ReportOptions::default()).contains("holds no runs"));
     let begun = Fake { evaluations: 0, state: State::Interrupted, ..fake("baseline", "Baseline", 0, 1.0) };
     let run = begun.write(dir.path());
     assert!(refused(&figure("4")).contains("no figure '4'; there are: 2, 2a,"));
     assert!(refused(&figure("3")).contains("cannot be drawn"));
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     assert!(!dir.path().join("figures/figure3.svg").exists());
     fs::write(run.join("metrics.parquet"), "PAR1").unwrap();
-    let error = refused(&Options::default());
+    let error = refused(&ReportOptions::default());
     assert!(error.contains("can be read") && error.contains("metrics.parquet"), "{error}");
     assert!(error.contains("delete its run"), "{error}");
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use candle_core::{DType, Device, Tensor};
-use lerp_report::{Options, TerminalStyle, compare, report, text::thousands};
+use lerp_report::{ReportOptions, TerminalStyle, compare, report, text::thousands};
 use lerp_train::{Cell, State};
 
 use crate::common::{Run, SEVEN, on_lines, read, seal, value};
@@ -67,7 +67,7 @@ fn very_many_runs_make_a_page_that_opens() {
         let dir = tempfile::tempdir().unwrap();
         sweep(dir.path(), settings, seeds);
         let begun = Instant::now();
-        let left_out = report(dir.path(), &Options::default()).unwrap().left_out;
+        let left_out = report(dir.path(), &ReportOptions::default()).unwrap().left_out;
         assert!(left_out.is_empty(), "{left_out:?}");
         let text = compare(&[dir.path().to_owned()], TerminalStyle::Plain).unwrap().terminal;
         let seconds = begun.elapsed().as_secs_f64();
@@ -104,7 +104,7 @@ fn pages_of_runs_are_not_written_through_a_link() {
     let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     sweep(dir.path(), 1, 30);
     std::os::unix::fs::symlink(elsewhere.path(), dir.path().join("pages")).unwrap();
-    let error = report(dir.path(), &Options::default()).unwrap_err().to_string();
+    let error = report(dir.path(), &ReportOptions::default()).unwrap_err().to_string();
     assert!(error.contains("pages") && error.contains("something else than a folder"), "{error}");
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
 }
@@ -122,6 +122,6 @@ fn twelve_thousand_runs_to_measure() {
     };
     let settings = std::env::var("LERP_MANY_SETTINGS").map_or(1, |text| text.parse().unwrap());
     sweep(&folder, settings, 1_715 / settings);
-    report(&folder, &Options::default()).unwrap();
+    report(&folder, &ReportOptions::default()).unwrap();
     assert!(fs::metadata(folder.join("index.html")).unwrap().len() < 15_000_000);
 }

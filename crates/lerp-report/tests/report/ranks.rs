@@ -1,6 +1,6 @@
 //! The table of ranks and the table of costs.
 
-use lerp_report::{Options, report};
+use lerp_report::{ReportOptions, report};
 
 use crate::common::{
     images::{Fake, fake},
@@ -11,17 +11,17 @@ use crate::common::{
 fn variants_are_ranked_over_all_tables_that_have_them() {
     let dir = tempfile::tempdir().unwrap();
     // Baseline, VAE and ACAI, each better than the one before in all metrics except reconstruction error.
-    for (place, variant) in [0, 3, 6].into_iter().enumerate() {
+    for (rank, variant) in [0, 3, 6].into_iter().enumerate() {
         for channels in [2, 16] {
-            let accuracy = 0.9 + 0.02 * place as f64;
+            let accuracy = 0.9 + 0.02 * rank as f64;
             let run = Fake { channels, ..fake(variant, 0, accuracy) };
             let run = run.with("final/probe_accuracy", accuracy).with("final/cluster_accuracy", accuracy);
-            run.with("eval/reconstruction_mse", 0.01 + 0.001 * place as f64).write(dir.path());
+            run.with("eval/reconstruction_mse", 0.01 + 0.001 * rank as f64).write(dir.path());
         }
     }
     // A variant that was run with one latent size only is not ranked, and removes no column.
     Fake { channels: 2, ..fake(1, 0, 0.99) }.write(dir.path());
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     let text = read(&dir, "tables/ranks.md");
     let row = |title: &str| -> Vec<String> {
         let line = text.lines().find(|line| line.starts_with(&format!("| {title} |"))).unwrap_or_default();
@@ -50,7 +50,7 @@ fn what_runs_cost_is_a_table_and_a_figure() {
     for seed in 0..2 {
         fake(0, seed, 0.9).write(dir.path());
     }
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     // Each run took a minute for 2^24 samples, and 123.4 million bytes.
     let text = read(&dir, "tables/cost.md");
     let row = "| MNIST 32 | Baseline | 1.0 ± 0.0 | 2.8e5 ± 0 | 123 ± 0 | 1 | 2 |";

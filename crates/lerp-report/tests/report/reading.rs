@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use candle_core::{DType, Device, Tensor};
-use lerp_report::{Options, ReportOutcome, TerminalStyle, compare, report};
+use lerp_report::{ReportOptions, ReportOutcome, TerminalStyle, compare, report};
 use lerp_train::State;
 
 use crate::common::{
@@ -24,7 +24,7 @@ fn lines(sweep: &Path, (variant, title): (&str, &str), seed: u64, distance: f64)
 }
 
 fn reported(dir: &tempfile::TempDir) -> ReportOutcome {
-    report(dir.path(), &Options::default()).unwrap()
+    report(dir.path(), &ReportOptions::default()).unwrap()
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -84,7 +84,7 @@ fn untrustworthy_runs_are_named_and_not_counted() {
     // A sweep of which no run is readable is an error.
     fs::write(good[0].join("run.toml"), "").unwrap();
     fs::write(good[1].join("run.toml"), "").unwrap();
-    let error = report(dir.path(), &Options::default()).unwrap_err().to_string();
+    let error = report(dir.path(), &ReportOptions::default()).unwrap_err().to_string();
     assert!(error.contains("no run in") && error.contains("is left out") && !error.contains('\n'), "{error}");
 }
 
@@ -108,8 +108,9 @@ fn a_damaged_image_file_removes_only_its_row() {
     assert!(svg.contains("ACAI") && !svg.contains("VAE"));
     assert!(row(&read(&dir, "tables/table1.md"), "VAE").contains("2.00"));
     assert!(read(&dir, "index.html").contains("not all is shown"));
-    let error =
-        report(dir.path(), &Options { figure: Some("5".into()), terminal: None }).unwrap_err().to_string();
+    let error = report(dir.path(), &ReportOptions { figure: Some("5".into()), terminal: None })
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("samples.safetensors"), "{error}");
 }
 
@@ -143,7 +144,7 @@ fn symbolic_links_are_not_followed() {
         let dir = tempfile::tempdir().unwrap();
         lines(dir.path(), VAE, 0, 3.0);
         symlink(elsewhere.path(), dir.path().join(name)).unwrap();
-        let error = report(dir.path(), &Options::default()).unwrap_err().to_string();
+        let error = report(dir.path(), &ReportOptions::default()).unwrap_err().to_string();
         assert!(error.contains(name) && error.contains("something else than a folder"), "{error}");
         untouched();
     }
@@ -176,7 +177,7 @@ fn symbolic_links_are_not_followed() {
     // A symbolic link does not count as the folder of runs.
     let dir = tempfile::tempdir().unwrap();
     symlink(outside, dir.path().join("runs")).unwrap();
-    assert!(report(dir.path(), &Options::default()).unwrap_err().to_string().contains("not a folder"));
+    assert!(report(dir.path(), &ReportOptions::default()).unwrap_err().to_string().contains("not a folder"));
 }
 
 #[test]
@@ -330,7 +331,7 @@ fn four_reports_at_once_all_succeed() {
     let before = files();
     std::thread::scope(|scope| {
         let reports: Vec<_> =
-            (0..4).map(|_| scope.spawn(|| report(dir.path(), &Options::default()))).collect();
+            (0..4).map(|_| scope.spawn(|| report(dir.path(), &ReportOptions::default()))).collect();
         for report in reports {
             assert!(report.join().unwrap().unwrap().left_out.is_empty());
         }

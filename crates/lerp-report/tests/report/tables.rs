@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use lerp_core::Precision;
-use lerp_report::{Options, TerminalStyle, compare, report};
+use lerp_report::{ReportOptions, TerminalStyle, compare, report};
 use lerp_train::{Cell, State};
 use polars::prelude::{ParquetReader, SerReader};
 
@@ -57,7 +57,7 @@ fn runs_of_two_precisions_are_two_rows_and_both_say_so() {
         }
     }
     lines(dir.path(), VAE, 0, 3.0, 0.5);
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     let text = read(&dir, "tables/table1.md");
     assert!(row_cells(&text, "ACAI (precision=f32)")[1].contains("1.00 ± 0.00"), "{text}");
     assert!(row_cells(&text, "ACAI (precision=tf32)")[1].contains("2.00 ± 0.00"), "{text}");
@@ -79,7 +79,7 @@ fn variants_are_compared_with_the_best_seed_by_seed() {
         lines(dir.path(), BASELINE, seed, distance, 0.45);
     }
     lines(dir.path(), ("mine", "Mine"), 0, 3.0, f64::NAN);
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     let text = read(&dir, "tables/table1.md");
     let (first, second) = text.split_once("**Table 1b.**").unwrap();
     assert_eq!(row_cells(first, "Baseline")[1], "0.32 ± 0.08 ≈");
@@ -141,7 +141,7 @@ fn verdicts_beside_the_papers_numbers() {
     lines(dir.path(), VAE, 0, 5.0, 0.49);
     // Without lines in the images, smoothness cannot be compared.
     lines(dir.path(), ("vqvae", "VQ-VAE"), 0, 30.0, 0.1);
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     let table = read(&dir, "tables/table1.md");
     let verdicts = |label: &str| {
         let row = row_cells(&table, label);
@@ -173,7 +173,7 @@ fn verdicts_beside_the_papers_numbers() {
     }
     Fake { rate: 1e-3, ..fake(6, 0, 0.9) }.write(dir.path());
     fake(3, 0, 0.9).write(dir.path());
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     let table = read(&dir, "tables/table2.md");
     let line = row_of(&table, "vs paper");
     assert_eq!(line[2..], ["same", "–", "–", "worse", "–", "–", "not reached"]);
@@ -207,7 +207,7 @@ fn image_sets_are_compared_over_seeds_too() {
         fake(0, seed, ours).write(dir.path());
         fake(6, seed, best).write(dir.path());
     }
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     let text = read(&dir, "tables/table2.md");
     let part = text.split("**Table 2, differences.**").nth(1).unwrap();
     let cells = row_cells(part, "MNIST 32");
@@ -233,7 +233,7 @@ fn provenance_is_in_every_table_and_figure() {
     let record = record.replace("git = \"abc\"", "git = \"\"").replace("2020-01-01", "2020-02-03");
     fs::write(path.join("run.toml"), record).unwrap();
     let all = || {
-        report(dir.path(), &Options::default()).unwrap();
+        report(dir.path(), &ReportOptions::default()).unwrap();
         let mut files = Vec::new();
         for folder in ["tables", "figures"] {
             for entry in fs::read_dir(dir.path().join(folder)).unwrap() {
@@ -307,7 +307,7 @@ fn missing_values_are_stated_and_never_divided_by() {
     for (i, write) in sweeps.iter().enumerate() {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path());
-        report(dir.path(), &Options::default()).unwrap();
+        report(dir.path(), &ReportOptions::default()).unwrap();
         for file in ["md", "tex"] {
             let text = read(&dir, &format!("tables/table1.{file}"));
             assert!(

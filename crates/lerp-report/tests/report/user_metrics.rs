@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use lerp_eval::{Better, Quantity};
-use lerp_report::{Options, TerminalStyle, compare, report};
+use lerp_report::{ReportOptions, TerminalStyle, compare, report};
 use lerp_train::State;
 
 use crate::common::{
@@ -40,7 +40,7 @@ fn user_defined_metrics_reach_every_output() {
     // One run has no metrics of its own.
     let rows = (1..=16).map(|i| value(i, "eval/mean_distance", 0.002)).collect();
     Run::on_lines(on_lines("vae", 0), "VAE", State::Done, rows).write(dir.path());
-    let outcome = report(dir.path(), &Options::default()).unwrap();
+    let outcome = report(dir.path(), &ReportOptions::default()).unwrap();
     assert!(outcome.left_out.is_empty(), "{outcome:?}");
 
     let table = read(&dir, "tables/further.md");
@@ -122,11 +122,11 @@ fn a_record_with_an_invalid_metric_key_is_rejected() {
     let text = fs::read_to_string(&bad).unwrap();
     for key in ["eval/../x", "sharpness", "eval/"] {
         fs::write(&bad, text.replace("eval/sharpness", key)).unwrap();
-        let outcome = report(dir.path(), &Options::default()).unwrap();
+        let outcome = report(dir.path(), &ReportOptions::default()).unwrap();
         assert!(outcome.left_out[0].contains("describes a quantity that is not valid"), "{outcome:?}");
     }
     // A key that was user-defined in an earlier version and has since become one of Lerpbench's is accepted.
     fs::write(&bad, text.replace("eval/sharpness", "eval/mean_distance")).unwrap();
-    let outcome = report(dir.path(), &Options::default()).unwrap();
+    let outcome = report(dir.path(), &ReportOptions::default()).unwrap();
     assert!(outcome.left_out.is_empty(), "{outcome:?}");
 }

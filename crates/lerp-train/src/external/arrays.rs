@@ -120,7 +120,7 @@ impl AnswerArrays {
         for file in [DECODED, LATENTS] {
             let source = ArraySource::open(folder, file)?;
             for wanted in wanted.iter().filter(|wanted| wanted.file == file) {
-                let Some((array, place)) = source.find(&wanted.name)? else {
+                let Some((array, found_in)) = source.find(&wanted.name)? else {
                     if wanted.optional {
                         continue;
                     }
@@ -130,7 +130,8 @@ impl AnswerArrays {
                     );
                     return Err(Error::bad_file(&source.path, problem));
                 };
-                let bad = |problem: String| Error::bad_file(&place, format!("('{}') {problem}", wanted.name));
+                let bad =
+                    |problem: String| Error::bad_file(&found_in, format!("('{}') {problem}", wanted.name));
                 check_shape(&array, wanted).map_err(bad)?;
                 check_values(&array, wanted).map_err(bad)?;
                 digests.push((
@@ -299,9 +300,9 @@ fn channels_first(last: &[usize]) -> Vec<usize> {
 /// Checks that an array is finite, and that images are roughly in [-1, 1].
 fn check_values(array: &Tensor, wanted: &WantedArray) -> std::result::Result<(), String> {
     let values = array.flatten_all().and_then(|all| all.to_vec1::<f32>()).map_err(|e| e.to_string())?;
-    if let Some(place) = values.iter().position(|value| !value.is_finite()) {
+    if let Some(index) = values.iter().position(|value| !value.is_finite()) {
         let each: usize = array.dims()[1..].iter().product();
-        let (count, first) = (values.iter().filter(|value| !value.is_finite()).count(), place / each.max(1));
+        let (count, first) = (values.iter().filter(|value| !value.is_finite()).count(), index / each.max(1));
         return Err(format!(
             "holds {count} numbers that are not finite, the first in number {first} of its first axis"
         ));

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path, sync::atomic::AtomicBool};
 use candle_core::{DType, Device, Tensor};
 use lerp_core::{Draws, ImageShape};
 use lerp_data::{Batch, Dataset, Lines, Split};
-use lerp_eval::{test_images, test_pairs};
+use lerp_eval::{PairEnds, test_images, test_pairs};
 use safetensors::View;
 use serde::{Deserialize, Serialize};
 
@@ -224,13 +224,12 @@ impl Task {
     /// If they cannot be read, or `stop` became true.
     pub fn images(&self, dataset: &dyn Dataset, stop: &AtomicBool) -> Result<Vec<NamedArray>> {
         let draws = self.draws("eval");
-        let [left, right] = if self.on_lines() {
-            let lines = self.lines(dataset)?.images;
-            [lines.narrow(0, 0, EVALUATED_PAIRS)?, lines.narrow(0, EVALUATED_PAIRS, EVALUATED_PAIRS)?]
+        let PairEnds { left, right } = if self.on_lines() {
+            PairEnds::of_halves(&self.lines(dataset)?.images, EVALUATED_PAIRS)?
         } else {
             test_pairs(dataset, IMAGE_PAIRS, &draws.scope("paths"))?
         };
-        let [figure_left, figure_right] = self.ends(dataset)?.images;
+        let PairEnds { left: figure_left, right: figure_right } = self.ends(dataset)?.images;
         let mut images = vec![
             NamedArray::new(LEFT, left),
             NamedArray::new(RIGHT, right),

@@ -4,7 +4,7 @@
 use candle_core::{Device, Tensor};
 use lerp_core::Draws;
 use lerp_data::{Dataset, Permutation, Split};
-use lerp_eval::{EVALUATION_BATCH, test_images};
+use lerp_eval::{EVALUATION_BATCH, PairEnds, test_images};
 
 use crate::Result;
 
@@ -28,7 +28,7 @@ pub(super) struct Material {
 /// Pairs of test images.
 pub(super) struct TestPairs {
     /// The left and right images, each `[pairs, height, width, channels]`, `f32` on the CPU.
-    pub ends: [Tensor; 2],
+    pub ends: PairEnds,
     /// The classes of both images of each pair; `None` for a dataset without labels.
     pub classes: Option<Vec<[u32; 2]>>,
 }
@@ -53,23 +53,23 @@ impl Material {
         let candidates = count.unwrap_or(DRAWN);
         let labels = labels(dataset, candidates, &draws)?;
         let shuffled = Permutation::new(candidates as u64, &draws);
-        let order: Vec<usize> = (0..candidates as u64).map(|place| shuffled.of(place) as usize).collect();
+        let order: Vec<usize> = (0..candidates as u64).map(|image| shuffled.of(image) as usize).collect();
         let pairs = pair(&order, labels.as_deref(), wanted);
         if pairs.len() < MIN_PAIRS {
             return Ok(None);
         }
-        let classes = labels.map(|labels| pairs.iter().map(|pair| pair.map(|place| labels[place])).collect());
+        let classes = labels.map(|labels| pairs.iter().map(|pair| pair.map(|image| labels[image])).collect());
         let mut others: Vec<usize> = Vec::new();
         if count.is_some() {
             let mut free = vec![true; candidates];
-            pairs.as_flattened().iter().for_each(|place| free[*place] = false);
-            others.extend(order.into_iter().filter(|place| free[*place]).take(MAX_REAL));
+            pairs.as_flattened().iter().for_each(|image| free[*image] = false);
+            others.extend(order.into_iter().filter(|image| free[*image]).take(MAX_REAL));
         }
         let end = |end: usize| pairs.iter().map(move |pair| pair[end]);
-        let places: Vec<usize> = end(0).chain(end(1)).chain(others.iter().copied()).collect();
+        let indices: Vec<usize> = end(0).chain(end(1)).chain(others.iter().copied()).collect();
         // Images are read in order, which is slow where they are in many files; so all are gathered in one pass.
-        let images = gather(dataset, candidates, &places, &draws)?;
-        let ends = [images.narrow(0, 0, pairs.len())?, images.narrow(0, pairs.len(), pairs.len())?];
+        let images = gather(dataset, candidates, &indices, &draws)?;
+        let ends = PairEnds::of_halves(&images, pairs.len())?;
         let real = if count.is_some() {
             images.narrow(0, 2 * pairs.len(), others.len())?
         } else {
@@ -110,23 +110,23 @@ fn labels(dataset: &dyn Dataset, count: usize, draws: &Draws) -> Result<Option<V
     Ok(Some(labels))
 }
 
-/// Returns the images at the indices `places`, in that order.
-fn gather(dataset: &dyn Dataset, count: usize, places: &[usize], draws: &Draws) -> Result<Tensor> {
+/// Returns the images at the indices `indices`, in that order.
+fn gather(dataset: &dyn Dataset, count: usize, indices: &[usize], draws: &Draws) -> Result<Tensor> {
     let mut sorted: Vec<(usize, usize)> =
-        places.iter().enumerate().map(|(order, place)| (*place, order)).collect();
+        indices.iter().enumerate().map(|(order, image)| (*image, order)).collect();
     sorted.sort_unstable();
     let mut rest = &sorted[..];
     let mut found = Vec::new();
     each(dataset, count, draws, |first, batch| {
-        let here = rest.partition_point(|(place, _)| *place < first + EVALUATION_BATCH);
+        let here = rest.partition_point(|(image, _)| *image < first + EVALUATION_BATCH);
         if here > 0 {
-            let at: Vec<u32> = rest[..here].iter().map(|(place, _)| (place - first) as u32).collect();
+            let at: Vec<u32> = rest[..here].iter().map(|(image, _)| (image - first) as u32).collect();
             found.push(batch.images.index_select(&Tensor::new(at, batch.images.device())?, 0)?);
             rest = &rest[here..];
         }
         Ok(())
     })?;
-    let mut back = vec![0_u32; places.len()];
+    let mut back = vec![0_u32; indices.len()];
     for (row, (_, order)) in sorted.iter().enumerate() {
         back[*order] = row as u32;
     }
@@ -146,35 +146,35 @@ fn pair(order: &[usize], labels: Option<&[u32]>, wanted: usize) -> Vec<[usize; 2
     // For each class, the index that has no partner yet.
     let mut waiting: Vec<Option<usize>> =
         vec![None; labels.iter().max().map_or(0, |most| *most as usize + 1)];
-    for place in order {
-        let before = &mut waiting[labels[*place] as usize];
+    for image in order {
+        let before = &mut waiting[labels[*image] as usize];
         match before.take() {
-            Some(other) if pairs.len() < wanted / 2 => pairs.push([other, *place]),
+            Some(other) if pairs.len() < wanted / 2 => pairs.push([other, *image]),
             other => {
                 left.extend(other);
-                *before = Some(*place);
+                *before = Some(*image);
             }
         }
     }
     left.extend(waiting.into_iter().flatten());
     let mut free = vec![false; labels.len()];
-    for place in left {
-        free[place] = true;
+    for image in left {
+        free[image] = true;
     }
     let mut first: Option<usize> = None;
     let mut put_off: Vec<usize> = Vec::new();
-    for place in order.iter().filter(|place| free[**place]) {
+    for image in order.iter().filter(|image| free[**image]) {
         if pairs.len() == wanted {
             break;
         }
         match first {
-            None => first = Some(*place),
-            Some(other) if labels[other] != labels[*place] => {
-                pairs.push([other, *place]);
+            None => first = Some(*image),
+            Some(other) if labels[other] != labels[*image] => {
+                pairs.push([other, *image]);
                 first = put_off.pop();
             }
             // All indices in `put_off` have the class of `first`.
-            Some(_) => put_off.push(*place),
+            Some(_) => put_off.push(*image),
         }
     }
     let rest: Vec<usize> = first.into_iter().chain(put_off).collect();
@@ -191,8 +191,8 @@ mod tests {
 
     #[test]
     fn half_of_the_pairs_are_of_one_class_and_no_image_is_in_two() {
-        let labels: Vec<u32> = (0..1000).map(|place| place * place % 7).collect();
-        let order: Vec<usize> = (0..1000).map(|place| place * 387 % 1000).collect();
+        let labels: Vec<u32> = (0..1000).map(|image| image * image % 7).collect();
+        let order: Vec<usize> = (0..1000).map(|image| image * 387 % 1000).collect();
         let pairs = pair(&order, Some(&labels), 256);
         assert_eq!(pairs.len(), 256);
         assert_eq!(pairs.as_flattened().iter().collect::<HashSet<_>>().len(), 512);

@@ -23,7 +23,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use lerp_core::{Decay, LearningRate, Param, Schedule};
 use lerp_data::{Dataset, Lines, Split, line_label};
 use lerp_eval::{
-    EVALUATION_BATCH, JudgeOutput, Judged, LineReference, POSITIONS, RealFeatures, ReferenceImages,
+    EVALUATION_BATCH, JudgeOutput, Judged, LineReference, POSITIONS, PairEnds, RealFeatures, ReferenceImages,
     classifier, interpolation,
     quantity::{JUDGED_DISTANCE, JUDGED_DISTANCE_ERROR, JUDGED_PRECISION},
 };
@@ -114,14 +114,14 @@ impl Judge {
         stop: &AtomicBool,
     ) -> Result<Self> {
         let steps = samples.div_ceil(BATCH as u64).max(1);
-        let training = Training::new(dataset, steps)?;
+        let training = JudgeTraining::new(dataset, steps)?;
         for step in 0..steps {
             if stop.load(Ordering::Relaxed) {
                 return Err(lerp_eval::Error::Stopped.into());
             }
             training.step(step)?;
         }
-        let Training { network, target, .. } = training;
+        let JudgeTraining { network, target, .. } = training;
         let (accuracy, tested) = accuracy(&network, target, dataset)?;
         let record = JudgeRecord {
             format: record::FORMAT.into(),
@@ -144,7 +144,7 @@ impl Judge {
     /// # Errors
     /// If images cannot be read.
     pub fn seconds_per_sample(dataset: &dyn Dataset) -> Result<f64> {
-        let training = Training::new(dataset, TIMED)?;
+        let training = JudgeTraining::new(dataset, TIMED)?;
         training.step(0)?;
         let started = Instant::now();
         (1..TIMED).try_for_each(|step| training.step(step))?;
@@ -206,7 +206,7 @@ impl Judge {
             let images = images.to_device(draws.device())?;
             Ok(model.encode(&images, &draws.scope(end))?.detach())
         };
-        let [left, right] = &comparison.pairs.ends;
+        let PairEnds { left, right } = &comparison.pairs.ends;
         let between = Interpolations::new(model, &encode(left, "left")?, &encode(right, "right")?)?;
         self.judge(dataset, &between.images()?, comparison.pairs.classes.clone())
     }
@@ -227,7 +227,8 @@ impl Judge {
     /// interpolations between the pairs by mixing pixels, or, on lines, each [`LineReference`].
     fn references(&self, dataset: &dyn Dataset) -> Result<Vec<ReferenceScores>> {
         let Some(comparison) = self.comparison(dataset)? else { return Ok(Vec::new()) };
-        let ends = Tensor::cat(&comparison.pairs.ends, 0)?;
+        let PairEnds { left, right } = &comparison.pairs.ends;
+        let ends = Tensor::cat(&[left, right], 0)?;
         let floor = comparison.real.realism(&self.predict(&ends)?.features, 1)?;
         let floor = [
             JUDGED_DISTANCE.keyed(floor.distance.value),
@@ -251,7 +252,7 @@ impl Judge {
                 references.extend(judged(reference.title(), &images, Some(classes))?);
             }
         } else {
-            let [left, right] = &comparison.pairs.ends;
+            let PairEnds { left, right } = &comparison.pairs.ends;
             let blend = interpolation::linear(left, right, POSITIONS)?.transpose(0, 1)?.contiguous()?;
             references.extend(judged(
                 LineReference::Blend.title(),
@@ -264,7 +265,7 @@ impl Judge {
 }
 
 /// The state of a judge's training.
-struct Training<'a> {
+struct JudgeTraining<'a> {
     dataset: &'a dyn Dataset,
     target: JudgeTarget,
     network: Classifier,
@@ -273,7 +274,7 @@ struct Training<'a> {
     moments: Vec<[Var; 2]>,
 }
 
-impl<'a> Training<'a> {
+impl<'a> JudgeTraining<'a> {
     fn new(dataset: &'a dyn Dataset, steps: u64) -> Result<Self> {
         let target = JudgeTarget::of(dataset);
         let network = Classifier::new(dataset.image(), target.classes(dataset))?;

@@ -85,8 +85,8 @@ fn a_copy_is_reported_and_not_counted() {
 #[test]
 fn the_same_images_under_two_names_are_one_run() {
     let sweep = tempfile::tempdir().unwrap();
-    for (place, started) in [("/a/pets", "2026-01-02"), ("/b/pets", "2026-01-01")] {
-        let cell = Cell { dataset: format!("images:{place}"), ..cell(0) };
+    for (location, started) in [("/a/pets", "2026-01-02"), ("/b/pets", "2026-01-01")] {
+        let cell = Cell { dataset: format!("images:{location}"), ..cell(0) };
         let provenance =
             Provenance { data: Some("0123".into()), started: started.into(), ..Provenance::unknown() };
         let record = RunRecord { digests: false, ..RunRecord::new(cell, "Baseline", provenance) };

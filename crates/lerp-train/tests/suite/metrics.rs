@@ -46,16 +46,16 @@ impl Dataset for Shades {
     fn test_batch(&self, size: usize, draws: &Draws) -> lerp_data::Result<Batch> {
         self.range(Split::Test, 0..size, draws.device())
     }
-    fn count(&self, part: Split) -> lerp_data::Result<Option<usize>> {
-        Ok(Some(if part == Split::Train { 12 } else { 8 }))
+    fn count(&self, split: Split) -> lerp_data::Result<Option<usize>> {
+        Ok(Some(if split == Split::Train { 12 } else { 8 }))
     }
     fn range(&self, _: Split, range: Range<usize>, device: &Device) -> lerp_data::Result<Batch> {
-        let labels: Vec<u32> = range.map(|place| place as u32 % 2).collect();
+        let labels: Vec<u32> = range.map(|index| index as u32 % 2).collect();
         let shape = self.image();
         let pixels = shape.height * shape.width * shape.channels;
         let value = |i: usize| {
-            let (place, pixel) = (i / pixels, i % pixels);
-            if pixel % 2 == labels[place] as usize { 0.05 * place as f32 } else { -0.5 }
+            let (index, pixel) = (i / pixels, i % pixels);
+            if pixel % 2 == labels[index] as usize { 0.05 * index as f32 } else { -0.5 }
         };
         let values: Vec<f32> = (0..labels.len() * pixels).map(value).collect();
         let shape = (labels.len(), shape.height, shape.width, shape.channels);

@@ -168,11 +168,11 @@ fn help(frame: &mut Frame, area: Rect, palette: Palette) {
         })
         .collect();
     let width = lines.iter().map(Line::width).max().unwrap_or(0) as u16 + 2;
-    let place = area.centered(
+    let popup = area.centered(
         Constraint::Length(width.min(area.width)),
         Constraint::Length((lines.len() as u16 + 2).min(area.height)),
     );
-    frame.render_widget(Clear, place);
+    frame.render_widget(Clear, popup);
     let block = Block::bordered().title(" Keys ").title_alignment(Alignment::Center);
-    frame.render_widget(Paragraph::new(lines).block(block), place);
+    frame.render_widget(Paragraph::new(lines).block(block), popup);
 }

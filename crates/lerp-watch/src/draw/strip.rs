@@ -60,15 +60,15 @@ pub fn draw(
         let (row, column) = (position / across, position % across);
         for line in 0..lines {
             for x in 0..layout.width {
-                let place = (
+                let at = (
                     area.x + (column * (layout.width + GAP) + x) as u16,
                     area.y + (row * (lines + GAP) + line) as u16,
                 );
                 let pixel =
                     |y: usize| (y < layout.height).then(|| mean(images, pair, position, layout, (x, y)));
                 let (upper, lower) = (pixel(2 * line), pixel(2 * line + 1));
-                if area.contains(place.into())
-                    && let (Some(cell), Some(upper)) = (buffer.cell_mut(place), upper)
+                if area.contains(at.into())
+                    && let (Some(cell), Some(upper)) = (buffer.cell_mut(at), upper)
                 {
                     let (symbol, style) = character(palette, upper, lower);
                     cell.set_symbol(symbol).set_style(style);
@@ -100,9 +100,9 @@ fn mean(
     (x, y): (usize, usize),
 ) -> [u8; 3] {
     let StripImages { positions, height: tall, width: wide, channels, .. } = *images;
-    let part = |place: usize, all: usize, of: usize| {
-        let first = place * of / all;
-        first..((place + 1) * of / all).max(first + 1).min(of)
+    let part = |index: usize, all: usize, of: usize| {
+        let first = index * of / all;
+        first..((index + 1) * of / all).max(first + 1).min(of)
     };
     let (rows, columns) = (part(y, layout.height, tall), part(x, layout.width, wide));
     let image = (pair * positions + position) * tall;

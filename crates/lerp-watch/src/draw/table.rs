@@ -137,14 +137,14 @@ fn columns(cells: &[CellView], room: usize) -> Vec<Column> {
     }
     let mut left = room;
     let mut chosen = Vec::new();
-    for (i, (place, content, heading, width)) in wanted.into_iter().enumerate() {
+    for (i, (order, content, heading, width)) in wanted.into_iter().enumerate() {
         // The first three columns are always shown, even if the terminal is too narrow for them.
         if i < 3 || width < left {
             left = left.saturating_sub(width + 1);
-            chosen.push((place, Column { content, heading, width }));
+            chosen.push((order, Column { content, heading, width }));
         }
     }
-    chosen.sort_by_key(|(place, _)| *place);
+    chosen.sort_by_key(|(order, _)| *order);
     let mut chosen: Vec<Column> = chosen.into_iter().map(|(_, column)| column).collect();
     if let Some(bar) = chosen.iter_mut().find(|column| column.content == Content::Bar) {
         bar.width = (bar.width + left).min(MAX_BAR_WIDTH);

@@ -33,7 +33,7 @@ pub struct DataFetchArgs {
 /// Arguments of `lerp data check`.
 #[derive(Debug, Args)]
 pub struct DataCheckArgs {
-    /// Image set: mnist, svhn, cifar10, celeba, idx:DIR, images:DIR or parquet:PATH
+    /// Image set: mnist, svhn, cifar10, celeba, idx:DIR, images:DIR or parquet:PATH, or a dataset of this program
     pub name: String,
     /// Folder that contains the image sets, one subfolder each [default: the environment variable LERP_DATA]
     #[arg(long, value_name = "DIR")]

@@ -13,7 +13,7 @@ use crate::device::DeviceChoice;
 pub struct ScoreArgs {
     /// Subcommand that is run instead of scoring.
     #[command(subcommand)]
-    pub verb: Option<ScoreVerb>,
+    pub command: Option<ScoreCommand>,
     /// Options of scoring.
     #[command(flatten)]
     pub answers: Option<ScoreAnswersArgs>,
@@ -21,7 +21,7 @@ pub struct ScoreArgs {
 
 /// Subcommands of `lerp score`.
 #[derive(Debug, Subcommand)]
-pub enum ScoreVerb {
+pub enum ScoreCommand {
     /// Create a task folder: images, a description of the answers wanted, and a Python script that computes them with
     /// your model
     Prepare(PrepareArgs),

@@ -97,7 +97,7 @@ impl Datasets {
     /// # Errors
     /// If a name is not one of a dataset; the message shows how to quote it.
     pub fn check(&self, known: &[&str]) -> anyhow::Result<()> {
-        let is_name = |name: &str| is_own(name) || known.contains(&separate_option(name).0);
+        let is_name = |name: &str| is_own(name) || known.contains(&separate_option(name).bare);
         match self.0.windows(2).find(|pair| is_own(&pair[0]) && !is_name(&pair[1])) {
             Some(pair) => anyhow::bail!(
                 "{}; put a name that contains a comma in double quotes: '\"{}\"'",

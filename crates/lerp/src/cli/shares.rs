@@ -18,11 +18,11 @@ impl FromStr for Shard {
 
     fn from_str(text: &str) -> Result<Self, String> {
         /// The largest accepted number of shares; larger ones are taken for typing errors.
-        const MOST: usize = 100_000;
+        const MAX_SHARES: usize = 100_000;
         let parts = text.split_once('/').and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
         match parts {
-            Some((i, n)) if (1..=n).contains(&i) && n <= MOST => Ok(Self { index: i - 1, shares: n }),
-            _ => Err(format!("give I/N with I from 1 to N, such as 2/8, and N at most {MOST}")),
+            Some((i, n)) if (1..=n).contains(&i) && n <= MAX_SHARES => Ok(Self { index: i - 1, shares: n }),
+            _ => Err(format!("give I/N with I from 1 to N, such as 2/8, and N at most {MAX_SHARES}")),
         }
     }
 }

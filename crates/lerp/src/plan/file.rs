@@ -50,12 +50,12 @@ impl Plan {
     /// If it cannot be read or is not a plan; the message names the wrong key.
     pub fn file(path: &Path) -> Result<Self> {
         /// Size limit of a plan's file, bytes.
-        const MOST: u64 = 1 << 20;
+        const MAX_BYTES: u64 = 1 << 20;
         let mut text = String::new();
         // The size is limited while reading, because a pipe or device has no size and may never end.
-        let read = File::open(path).and_then(|file| file.take(MOST).read_to_string(&mut text));
-        if read.with_context(|| format!("cannot read {}", path.display()))? as u64 == MOST {
-            bail!("{} has more than {MOST} bytes, which no plan has", path.display());
+        let read = File::open(path).and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text));
+        if read.with_context(|| format!("cannot read {}", path.display()))? as u64 == MAX_BYTES {
+            bail!("{} has more than {MAX_BYTES} bytes, which no plan has", path.display());
         }
         Self::parse(&text).with_context(|| path.display().to_string())
     }
@@ -103,9 +103,9 @@ pub(super) fn schedule<'de, D: serde::Deserializer<'de>>(given: D) -> Result<Opt
 fn check_keys(table: &toml::Table, prefix: &str, known: &[&str]) -> Result<()> {
     for key in table.keys() {
         if !known.contains(&key.as_str()) {
-            let place = prefix.trim_end_matches('.');
-            let place = if place.is_empty() { String::new() } else { format!("in [{place}]: ") };
-            bail!("{place}{}", unknown_name_message("key", key, known));
+            let table = prefix.trim_end_matches('.');
+            let table = if table.is_empty() { String::new() } else { format!("in [{table}]: ") };
+            bail!("{table}{}", unknown_name_message("key", key, known));
         }
     }
     Ok(())

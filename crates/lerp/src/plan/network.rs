@@ -62,11 +62,11 @@ impl NetworkPlan {
     ///
     /// # Errors
     /// If the paper's network has no such setting.
-    pub fn check_sizes(&self, place: &str) -> Result<()> {
+    pub fn check_sizes(&self, table: &str) -> Result<()> {
         const SIZES: [&str; 3] = ["scales", "depth", "latent"];
         let paper = self.name.as_deref().is_none_or(|name| name == Network::NAME);
         match self.settings.keys().find(|key| !SIZES.contains(&key.as_str())) {
-            Some(key) if paper => bail!("in [{place}]: {}", unknown_name_message("key", key, &SIZES)),
+            Some(key) if paper => bail!("in [{table}]: {}", unknown_name_message("key", key, &SIZES)),
             _ => Ok(()),
         }
     }

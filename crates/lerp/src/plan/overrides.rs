@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use lerp_core::{Precision, Schedule};
-use lerp_train::{PROTOCOL_CADENCE, PROTOCOL_SAMPLES};
+use lerp_train::{PROTOCOL_EVAL_EVERY, PROTOCOL_SAMPLES};
 use serde_json::Value;
 
 use super::{Plan, RunSettings, Seeds, check_judge, check_restarts, network_setting, seeds};
@@ -126,7 +126,7 @@ impl RunSettings {
             let cadence = u128::from(cadence) * u128::from(samples) / u128::from(planned);
             (cadence as u64).max(1)
         };
-        let cadence = self.eval_every.or(common.eval_every).unwrap_or(PROTOCOL_CADENCE);
+        let cadence = self.eval_every.or(common.eval_every).unwrap_or(PROTOCOL_EVAL_EVERY);
         self.eval_every = Some(scaled(cadence));
         self.checkpoint_every = self.checkpoint_every.or(common.checkpoint_every).map(scaled);
         self.samples = Some(samples);

@@ -29,8 +29,8 @@ pub fn seeds(text: &str) -> Result<Vec<u64>> {
     let number = |part: &str| part.trim().parse::<i64>().ok().and_then(|n| u64::try_from(n).ok());
     let parsed: Option<Vec<u64>> = if let Some((first, end)) = text.split_once("..") {
         let ends = number(first).zip(number(end)).filter(|(first, end)| first < end);
-        if let Some((first, end)) = ends.filter(|(first, end)| end - first > MOST_SEEDS) {
-            bail!("'{text}' is {} seeds; a sweep takes up to {MOST_SEEDS}", end - first);
+        if let Some((first, end)) = ends.filter(|(first, end)| end - first > MAX_SEEDS) {
+            bail!("'{text}' is {} seeds; a sweep takes up to {MAX_SEEDS}", end - first);
         }
         ends.map(|(first, end)| (first..end).collect())
     } else {
@@ -40,4 +40,4 @@ pub fn seeds(text: &str) -> Result<Vec<u64>> {
 }
 
 /// Largest number of seeds in a range, so that a typing error does not plan a year of training.
-const MOST_SEEDS: u64 = 10_000;
+const MAX_SEEDS: u64 = 10_000;

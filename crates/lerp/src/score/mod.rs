@@ -10,7 +10,7 @@ use lerp_files::printable;
 use lerp_train::{Evaluation, Run, RunRecord, Task, TaskAnswers, contains_run, runs_in, write_run};
 
 use crate::{
-    cli::{ScoreAnswersArgs, ScoreArgs, ScoreVerb},
+    cli::{ScoreAnswersArgs, ScoreArgs, ScoreCommand},
     dataset_cache::{DatasetCache, with_recorded_option},
     process::{command_line, stop_flag},
     provenance::{Placement, provenance},
@@ -21,15 +21,15 @@ use crate::{
 };
 
 /// Largest length of a model's name, characters.
-const LONGEST_NAME: usize = 60;
+const MAX_NAME: usize = 60;
 
 /// Runs `lerp score`. Returns `false` if a part of the report was left out.
 ///
 /// # Errors
 /// If a task or its answers are unsuitable; nothing is written in that case.
 pub fn score(registry: &Registry, args: &ScoreArgs) -> Result<bool> {
-    match (&args.verb, &args.answers) {
-        (Some(ScoreVerb::Prepare(args)), _) => prepare::prepare(registry, args).map(|()| true),
+    match (&args.command, &args.answers) {
+        (Some(ScoreCommand::Prepare(args)), _) => prepare::prepare(registry, args).map(|()| true),
         (None, Some(args)) => score_answers(registry, args),
         (None, None) => bail!("give the folders of answered tasks; `lerp score prepare` creates a task"),
     }
@@ -42,9 +42,9 @@ pub fn score(registry: &Registry, args: &ScoreArgs) -> Result<bool> {
 pub fn check_name(name: &str) -> Result<&str> {
     let name = name.trim();
     let plain = name.chars().any(char::is_alphanumeric) && printable(name) == name;
-    if !plain || name.chars().count() > LONGEST_NAME {
+    if !plain || name.chars().count() > MAX_NAME {
         bail!(
-            "--name: give the model a name of at most {LONGEST_NAME} printable characters, with at least one letter or digit"
+            "--name: give the model a name of at most {MAX_NAME} printable characters, with at least one letter or digit"
         );
     }
     Ok(name)

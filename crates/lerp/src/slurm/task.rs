@@ -28,7 +28,7 @@ use crate::{
     registry::Registry,
     say::{note, say},
     sweep::{
-        FailedRun, Machine, Packing, PackingOptions, PlannedRun, SweepContext, SweepLimits, Training,
+        FailedRun, Machine, Packing, PackingOptions, PlannedRun, SweepContext, SweepLimits, TrainingOrder,
         TrainingResult, draw_report, measure_pixels, recorded_cells, train_judges, train_runs,
     },
 };
@@ -122,13 +122,13 @@ pub fn task(registry: &Registry, args: &TaskArgs) -> Result<bool> {
     }
     if signals.is_being_ended() {
         say("Waiting until Slurm ends this task.");
-        wait(LONGEST_GRACE, || false);
+        wait(MAX_GRACE, || false);
     }
     Ok(false)
 }
 
 /// How long a task that was preempted or cancelled waits until Slurm ends it, longer than Slurm takes.
-const LONGEST_GRACE: Duration = Duration::from_mins(15);
+const MAX_GRACE: Duration = Duration::from_mins(15);
 
 /// Waits for the given time, or until `over` returns `true`.
 fn wait(time: Duration, over: impl Fn() -> bool) {
@@ -235,7 +235,7 @@ fn train_chunk(
         packing.at_once,
         count(packing.threads, "thread")
     ));
-    let training = Training {
+    let training = TrainingOrder {
         out: dir,
         runs: &open,
         seconds: &vec![1.0; open.len()],

@@ -44,7 +44,7 @@ pub fn run(
     for sentence in &estimate.failures {
         warn(sentence);
     }
-    let place = devices.join(" or ");
+    let one_of = devices.join(" or ");
     let width = all.iter().map(|run| run.record.id.len()).max().unwrap_or(0);
     for run in &all {
         let id = &run.record.id;
@@ -53,8 +53,8 @@ pub fn run(
         } else if let Some(index) = missing.iter().position(|other| other.record.id == *id) {
             let takes = estimate.seconds[index].map_or("unknown".into(), duration);
             match run.samples {
-                0 => format!("{takes} on {place}"),
-                samples => format!("{takes} on {place}, resuming at {samples} samples"),
+                0 => format!("{takes} on {one_of}"),
+                samples => format!("{takes} on {one_of}, resuming at {samples} samples"),
             }
         } else {
             "done".to_owned()

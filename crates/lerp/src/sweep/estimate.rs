@@ -101,14 +101,14 @@ pub struct TrainingConditions<'a> {
 }
 
 /// The expected duration of runs.
-pub struct Estimate {
+pub struct TimeEstimate {
     /// The remaining seconds of each run; `None` for a run that could not be timed.
     pub seconds: Vec<Option<f64>>,
     /// A sentence about each kind of cell that could not be timed.
     pub failures: Vec<String>,
 }
 
-impl Estimate {
+impl TimeEstimate {
     /// Returns the expected seconds of the whole sweep with `at_once` simultaneous runs. Runs that could not be timed
     /// are left out.
     pub fn total(&self, at_once: usize) -> f64 {
@@ -153,7 +153,7 @@ pub fn estimate(
     datasets: &DatasetCache,
     runs: &[PlannedRun],
     conditions: TrainingConditions,
-) -> Estimate {
+) -> TimeEstimate {
     let TrainingConditions { device, concurrency, judged } = conditions;
     let threads = concurrency.threads;
     let mut known: HashMap<String, Option<Kind>> = HashMap::new();
@@ -213,7 +213,7 @@ pub fn estimate(
         Some(left * (training + judgements) + final_evaluation)
     };
     let seconds = runs.iter().map(seconds).collect();
-    Estimate { seconds, failures }
+    TimeEstimate { seconds, failures }
 }
 
 #[cfg(test)]
@@ -252,7 +252,7 @@ mod tests {
         let datasets = DatasetCache::new(&registry, None);
         let conditions =
             TrainingConditions { device: "cpu", concurrency: Concurrency::SINGLE, judged: false };
-        let Estimate { seconds, failures } = estimate(&registry, &datasets, &runs, conditions);
+        let TimeEstimate { seconds, failures } = estimate(&registry, &datasets, &runs, conditions);
         assert!(seconds[0].is_some_and(|seconds| seconds > 0.0));
         assert_eq!(seconds[1..], [None, None]);
         let [sentence] = &failures[..] else { panic!("{failures:?}") };

@@ -12,7 +12,7 @@ use super::{
 use crate::{cli::Jobs, say::say};
 
 /// Largest number of simultaneous runs on a GPU that `--jobs auto` tries.
-const MOST: usize = 16;
+const MAX_RUNS: usize = 16;
 
 /// Factor by which twice as many runs must increase the total steps per second to be worthwhile, because they take more
 /// memory and each run ends later.
@@ -147,7 +147,7 @@ type Measured = [(usize, f64)];
 /// measured by `rate`. Returns that number and a sentence about the measurements.
 fn measure(device: &str, most: usize, mut rate: impl FnMut(usize) -> Result<f64>) -> (usize, String) {
     let (mut measured, mut told) = (Vec::new(), Vec::new());
-    while let Some(runs) = next(&measured, most.min(MOST)) {
+    while let Some(runs) = next(&measured, most.min(MAX_RUNS)) {
         let number = count(runs, "run");
         match rate(runs) {
             Ok(rate) => {

@@ -41,8 +41,8 @@ fn leftovers_of_a_sweep_that_was_stopped_at_once_are_accepted() {
         &["sweep.toml", "runs/", "pixels/"],
         &[".lock", "host-cpu.log", &run_log, ".lerp-0123456789abcdef.tmp"],
     ];
-    for (place, names) in left.iter().enumerate() {
-        let out = dir.path().join(place.to_string());
+    for (index, names) in left.iter().enumerate() {
+        let out = dir.path().join(index.to_string());
         fs::create_dir(&out).unwrap();
         for name in *names {
             let path = out.join(name);
@@ -58,16 +58,16 @@ fn leftovers_of_a_sweep_that_was_stopped_at_once_are_accepted() {
         assert_eq!(Run::read(&runs(&out)[0]).unwrap().status.state, State::Done);
     }
     // A sweep that was killed at any moment of its first milliseconds can be repeated.
-    for place in 0..12 {
-        let out = dir.path().join(format!("killed-{place}"));
+    for index in 0..12 {
+        let out = dir.path().join(format!("killed-{index}"));
         let mut command = lerp();
         command.args(format!("{TINY} vae --out").split(' ')).arg(&out);
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        thread::sleep(Duration::from_millis(place * 3));
+        thread::sleep(Duration::from_millis(index * 3));
         child.kill().unwrap();
         child.wait().unwrap();
         let (code, text, errors) = sweep("vae", &out);
-        assert_eq!(code, 0, "{place}: {text} {errors}");
+        assert_eq!(code, 0, "{index}: {text} {errors}");
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs;
 
 use candle_core::Tensor;
+use lerp_eval::PairEnds;
 use lerp_train::Run;
 
 use crate::common::{lerp, parts, run, runs, squares, unfinished};
@@ -39,7 +40,7 @@ fn ones_own_images_are_trained_on_and_measured() {
         assert!(last("final/cluster_accuracy").unwrap() >= 0.2);
         let strips = Run::read(&dir).unwrap().strips().unwrap().unwrap();
         assert_eq!((strips.images.dims(), &strips.angles), (&[4, 16, 32, 32, 1][..], &None));
-        let (left, right) = strips.ends.unwrap();
+        let PairEnds { left, right } = strips.ends.unwrap();
         assert_eq!((left.dims(), right.dims()), (&[4, 32, 32, 1][..], &[4, 32, 32, 1][..]));
         let run = Run::read(&dir).unwrap();
         let paths = run.paths().unwrap().unwrap();

@@ -114,10 +114,10 @@ fn a_card_says_which_images_and_not_where_they_were() {
     succeed(&line, &[&out]);
     succeed("export --to models", &[&out]);
     let folder = fs::read_dir(out.join("export/models")).unwrap().next().unwrap().unwrap().path();
-    let place = dir.path().file_name().unwrap().to_str().unwrap();
+    let folder_name = dir.path().file_name().unwrap().to_str().unwrap();
     for file in ["README.md", "config.json", "model.safetensors", "lerp_torch.py"] {
         let text = String::from_utf8_lossy(&fs::read(folder.join(file)).unwrap()).into_owned();
-        for part in ["anns-things", place, "/tmp"] {
+        for part in ["anns-things", folder_name, "/tmp"] {
             assert!(!text.contains(part), "{file} tells {part}");
         }
     }

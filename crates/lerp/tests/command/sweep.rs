@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
+    path::{Path, PathBuf},
     process::Stdio,
     time::Instant,
 };
@@ -37,14 +38,20 @@ fn a_second_sweep_trains_only_what_is_missing() {
     assert!(started.elapsed().as_secs() < 10);
 }
 
-#[test]
-fn a_cell_that_fails_does_not_stop_the_others() {
-    let dir = tempfile::tempdir().unwrap();
-    let plan = dir.path().join("plan.toml");
+/// Writes a plan of two cells, of which Baseline's fails because its learning rate is far too high.
+fn plan_of_which_one_cell_fails(folder: &Path) -> PathBuf {
+    let plan = folder.join("plan.toml");
     let text = "datasets = [\"lines\"]\nvariants = [\"baseline\", \"dropout\"]\nseeds = \"0\"\njudge = 0\nsamples = 256\n\
                 eval_every = 128\ntest_samples = 64\n[network]\ndepth = 4\nlatent = 4\n\
                 [variant.baseline]\nlearning_rate = 1e30\n";
     fs::write(&plan, text).unwrap();
+    plan
+}
+
+#[test]
+fn a_cell_that_fails_does_not_stop_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = plan_of_which_one_cell_fails(dir.path());
     let out = dir.path().join("out");
     let (code, text, _) = parts(&run("sweep --jobs 1 --config", &[&plan, "--out".as_ref(), &out]));
     assert_eq!(code, 1, "{text}");
@@ -169,11 +176,7 @@ fn a_full_disk_is_told_and_loses_nothing() {
 #[test]
 fn a_report_that_fails_after_training_is_told_with_what_else_failed() {
     let dir = tempfile::tempdir().unwrap();
-    let plan = dir.path().join("plan.toml");
-    let text = "datasets = [\"lines\"]\nvariants = [\"baseline\", \"dropout\"]\nseeds = \"0\"\njudge = 0\nsamples = 256\n\
-                eval_every = 128\ntest_samples = 64\n[network]\ndepth = 4\nlatent = 4\n\
-                [variant.baseline]\nlearning_rate = 1e30\n";
-    fs::write(&plan, text).unwrap();
+    let plan = plan_of_which_one_cell_fails(dir.path());
     let out = dir.path().join("out");
     // The report cannot be written, because its page cannot replace a folder.
     fs::create_dir_all(&out).unwrap();

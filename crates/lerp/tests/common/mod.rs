@@ -119,15 +119,15 @@ pub fn idx(path: &Path, sizes: &[u32], values: impl IntoIterator<Item = u8>) {
 /// 28x28 pixels, in five classes that differ in the position of a square.
 pub fn squares(folder: &Path, n: u32) {
     fs::create_dir_all(folder).unwrap();
-    let pixel = |image: u32, place: u32| {
+    let pixel = |image: u32, position: u32| {
         let (class, shift) = (image % 5, image / 5 % 3);
-        let (y, x) = (place / 28, place % 28);
+        let (y, x) = (position / 28, position % 28);
         let (top, left) = (4 + 10 * (class / 3) + shift, 1 + 8 * (class % 3) + shift);
         let inside = (top..top + 7).contains(&y) && (left..left + 7).contains(&x);
         if inside { 250 - 10 * shift as u8 } else { 0 }
     };
     for (part, n) in [("train", n), ("t10k", n / 2)] {
-        let pixels = (0..n).flat_map(|image| (0..28 * 28).map(move |place| pixel(image, place)));
+        let pixels = (0..n).flat_map(|image| (0..28 * 28).map(move |position| pixel(image, position)));
         idx(&folder.join(format!("{part}-images-idx3-ubyte")), &[n, 28, 28], pixels);
         let labels = (0..n).map(|image| (image % 5) as u8);
         idx(&folder.join(format!("{part}-labels-idx1-ubyte")), &[n], labels);

@@ -16,11 +16,11 @@ use crate::common::{lerp, limited, parts};
 #[test]
 fn an_interrupted_starting_worker_is_not_a_failure() {
     let dir = tempfile::tempdir().unwrap();
-    for (place, delay) in [0, 1, 2, 4, 6, 8, 10, 13, 16, 20, 25, 30, 40, 60, 100, 150].into_iter().enumerate()
+    for (index, delay) in [0, 1, 2, 4, 6, 8, 10, 13, 16, 20, 25, 30, 40, 60, 100, 150].into_iter().enumerate()
     {
-        let out = dir.path().join(place.to_string());
+        let out = dir.path().join(index.to_string());
         let mut command = lerp();
-        let pack = if place % 2 == 0 { "" } else { " --pack" };
+        let pack = if index % 2 == 0 { "" } else { " --pack" };
         let line =
             format!("sweep --preset smoke --samples 200000 --variants baseline,dropout,vae --jobs 2{pack}");
         command.args(line.split(' ')).arg("--out").arg(&out);

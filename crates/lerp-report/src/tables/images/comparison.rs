@@ -2,25 +2,26 @@
 
 use super::{ImageTable, Images, tested};
 use crate::{
-    paper::{PublishedNumber, Question, Selection, Verdict, published, verdict_reasons, verdict_rules},
-    reading::{ImageSet, RunGroup, Sweep},
+    paper::{PublishedNumber, published},
+    reading::{RunGroup, SizedImageSet, Sweep},
     statistics::{Standing, Standings},
     tables::{
         differences::{self, NEAR, common_seeds},
         sheet::{Entry, Table, TableLine},
     },
     text::thousands,
+    verdicts::{Question, Selection, Verdict, verdict_reasons, verdict_rules},
 };
 
 impl ImageTable {
     /// Returns the paper's number for a variant on an image set, in percent; `None` if the paper has none.
-    pub fn paper(self, set: &ImageSet, variant: &str) -> Option<PublishedNumber> {
+    pub fn paper(self, set: &SizedImageSet, variant: &str) -> Option<PublishedNumber> {
         let row = self.published().iter().find(|row| (row.dataset.as_str(), row.dims) == set.key());
         row?.number(variant)
     }
 
     /// Returns the verdict on a configuration's number against the paper's, or `None` if either is missing.
-    pub fn verdict(self, set: &ImageSet, group: &RunGroup) -> Option<Verdict> {
+    pub fn verdict(self, set: &SizedImageSet, group: &RunGroup) -> Option<Verdict> {
         let paper = group.paper(self.metric())?;
         let mut deviations = Selection { groups: vec![group] }.deviations();
         deviations.measured.extend(self.fewer_images(set, group));
@@ -41,7 +42,7 @@ impl ImageTable {
 
     /// Returns a phrase if the number was measured on another number of test images than the paper's, and `None`
     /// otherwise.
-    fn fewer_images(self, set: &ImageSet, group: &RunGroup) -> Option<String> {
+    fn fewer_images(self, set: &SizedImageSet, group: &RunGroup) -> Option<String> {
         let [_, paper] = published().images(&set.dataset)?;
         let mut known = group.done().filter_map(|loaded| tested(loaded, self.metric()));
         // If the run's dataset itself has another number of test images, `Selection::deviations` reports that already.
@@ -58,7 +59,7 @@ impl ImageTable {
 
 impl<'a> Images<'a> {
     /// Returns the comparison of the configurations on an image set with the best of them.
-    pub fn standings(&self, set: &ImageSet) -> Option<&Standings<'a>> {
+    pub fn standings(&self, set: &SizedImageSet) -> Option<&Standings<'a>> {
         let index = self.sets.iter().position(|known| known == set)?;
         self.standings.get(index)
     }
@@ -73,7 +74,7 @@ impl<'a> Images<'a> {
     }
 
     /// Returns the mark that follows a number which cannot be told apart from the best, and an empty string for others.
-    pub(super) fn near(&self, set: &ImageSet, group: &RunGroup) -> &'static str {
+    pub(super) fn near(&self, set: &SizedImageSet, group: &RunGroup) -> &'static str {
         if self.standings(set).is_some_and(|all| all.of(group).undecided()) { NEAR } else { "" }
     }
 
@@ -96,7 +97,7 @@ impl<'a> Images<'a> {
     /// Returns the line of verdicts below the paper's numbers, or `None` if there are no verdicts.
     pub(super) fn verdict_line(
         &self,
-        set: &ImageSet,
+        set: &SizedImageSet,
         sweep: &Sweep,
         label: &str,
         settings: &str,
@@ -136,7 +137,7 @@ impl<'a> Images<'a> {
         })
     }
 
-    fn difference_lines(&self, set: &ImageSet, all: &Standings) -> Vec<TableLine> {
+    fn difference_lines(&self, set: &SizedImageSet, all: &Standings) -> Vec<TableLine> {
         let mut lines = Vec::new();
         for (name, sweep) in &self.sweeps {
             for settings in self.distinctions(sweep, set) {
@@ -169,6 +170,6 @@ impl<'a> Images<'a> {
 }
 
 /// Finds the configuration of `variant` whose distinguishing settings are `settings`.
-fn find<'a>(sweep: &'a Sweep, set: &ImageSet, variant: &str, settings: &str) -> Option<&'a RunGroup> {
+fn find<'a>(sweep: &'a Sweep, set: &SizedImageSet, variant: &str, settings: &str) -> Option<&'a RunGroup> {
     sweep.on(Some(set)).find(|group| group.cell().variant == variant && group.settings == settings)
 }

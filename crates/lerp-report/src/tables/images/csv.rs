@@ -2,7 +2,7 @@
 
 use super::{ImageTable, Images, interval, tested};
 use crate::{
-    reading::{ImageSet, RunGroup, Sweep},
+    reading::{RunGroup, SizedImageSet, Sweep},
     tables::{
         columns,
         frame::{Frame, FrameRow},
@@ -60,7 +60,7 @@ pub fn data(tables: &[&Images], sweep: &Sweep) -> Frame {
 }
 
 /// Returns the columns that identify a row.
-fn identifying_columns(set: &ImageSet, variant: &str, label: &str) -> FrameRow {
+fn identifying_columns(set: &SizedImageSet, variant: &str, label: &str) -> FrameRow {
     vec![
         ("dataset", set.dataset.clone().into()),
         ("latent", set.dims.into()),
@@ -70,7 +70,7 @@ fn identifying_columns(set: &ImageSet, variant: &str, label: &str) -> FrameRow {
 }
 
 /// Adds the rows of one configuration, one for each metric.
-fn configuration(frame: &mut Frame, table: &Images, set: &ImageSet, group: &RunGroup, sweep: &Sweep) {
+fn configuration(frame: &mut Frame, table: &Images, set: &SizedImageSet, group: &RunGroup, sweep: &Sweep) {
     let kind = table.kind;
     let provenance = sweep.provenance(&[group]);
     let images = group.done().find_map(|loaded| tested(loaded, kind.metric()));
@@ -92,7 +92,7 @@ fn configuration(frame: &mut Frame, table: &Images, set: &ImageSet, group: &RunG
 }
 
 /// Adds the rows of the raw-pixel reference, under the variant name `pixels`.
-fn pixels(frame: &mut Frame, kind: ImageTable, set: &ImageSet, sweep: &Sweep) {
+fn pixels(frame: &mut Frame, kind: ImageTable, set: &SizedImageSet, sweep: &Sweep) {
     let Some(pixels) = sweep.pixels.get(&set.dataset) else { return };
     let images = pixels.test_images;
     let mut line = |metric: &Quantity, value: Option<f64>, accuracy: bool| {

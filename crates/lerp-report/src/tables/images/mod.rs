@@ -5,7 +5,7 @@ mod comparison;
 mod csv;
 
 use lerp_eval::{
-    Better, Quantity, When,
+    Better, Interval, Quantity, When,
     quantity::{
         CLASSIFIER_ACCURACY, CLUSTER_ACCURACY, CLUSTER_INFORMATION, EVALUATED_IMAGES, PROBE_ACCURACY,
         RECONSTRUCTION_MSE, TEST_IMAGES,
@@ -15,11 +15,12 @@ use lerp_eval::{
 
 use super::sheet::{Detail, Entry, Sheet, Table, TableLine};
 use crate::{
-    paper::{PublishedRow, Selection, published},
-    provenance::{Provenance, command},
-    reading::{Estimate, ImageSet, LoadedRun, PixelReference, RunGroup, Sweep, natural},
+    paper::{PublishedRow, published},
+    provenance::{ReportProvenance, command},
+    reading::{Estimate, LoadedRun, PixelReference, RunGroup, SizedImageSet, Sweep, natural},
     statistics::Standings,
     text::{fixed, unique_by},
+    verdicts::Selection,
 };
 
 /// One of the tables on image sets.
@@ -93,9 +94,9 @@ impl ImageTable {
     }
 
     /// Returns the image sets of a sweep that have a row in this table.
-    fn sets(self, sweep: &Sweep) -> Vec<ImageSet> {
-        let any = |set: &ImageSet, of: &dyn Fn(&RunGroup) -> bool| sweep.on(Some(set)).any(of);
-        let belongs = |set: &&ImageSet| match self {
+    fn sets(self, sweep: &Sweep) -> Vec<SizedImageSet> {
+        let any = |set: &SizedImageSet, of: &dyn Fn(&RunGroup) -> bool| sweep.on(Some(set)).any(of);
+        let belongs = |set: &&SizedImageSet| match self {
             Self::Error => true,
             _ if sweep.has_one_class(set) => false,
             Self::Clusters => {
@@ -130,7 +131,7 @@ fn tested(loaded: &LoadedRun, metric: &Quantity) -> Option<f64> {
 
 /// Returns the 95 % Wilson interval of the accuracy of a single run, or `None` if there are several runs or the number
 /// of test images is unknown.
-fn interval(group: &RunGroup, metric: &Quantity) -> Option<(f64, f64)> {
+fn interval(group: &RunGroup, metric: &Quantity) -> Option<Interval> {
     let mut known = group.done().filter_map(|loaded| {
         let value = loaded.final_value(&metric.key).filter(|value| value.is_finite())?;
         Some((value, tested(loaded, metric)))
@@ -148,7 +149,7 @@ pub struct Images<'a> {
     /// The sweeps, each with its name in the second column.
     sweeps: Vec<(String, &'a Sweep)>,
     /// The image sets, one for each row.
-    sets: Vec<ImageSet>,
+    sets: Vec<SizedImageSet>,
     /// The columns, as variant names with their titles.
     variants: Vec<(String, String)>,
     /// The comparison of each row's configurations with the best of that row.
@@ -168,7 +169,7 @@ struct LineSelection<'t> {
 }
 
 /// Marks the first of a set's lines as the start of a row and writes the set's name into it.
-fn with_row_name(set: &ImageSet, mut lines: Vec<TableLine>) -> Vec<TableLine> {
+fn with_row_name(set: &SizedImageSet, mut lines: Vec<TableLine>) -> Vec<TableLine> {
     if let Some(line) = lines.first_mut() {
         line.first = true;
         line.cells[0] = Entry::plain(set.name());
@@ -179,18 +180,21 @@ fn with_row_name(set: &ImageSet, mut lines: Vec<TableLine>) -> Vec<TableLine> {
 impl<'a> Images<'a> {
     /// Builds the table of `sweeps`, or returns `None` if they have no image set for it.
     pub fn new(kind: ImageTable, sweeps: Vec<(String, &'a Sweep)>, detail: Detail) -> Option<Self> {
-        let mut ours: Vec<ImageSet> = sweeps.iter().flat_map(|(_, sweep)| kind.sets(sweep)).collect();
+        let mut ours: Vec<SizedImageSet> = sweeps.iter().flat_map(|(_, sweep)| kind.sets(sweep)).collect();
         if ours.is_empty() {
             return None;
         }
         let datasets = ours.iter().map(|set| set.dataset.clone()).collect();
-        let mut sets: Vec<ImageSet> =
-            kind.published().iter().map(|row| ImageSet::new(&row.dataset, row.dims, &datasets)).collect();
+        let mut sets: Vec<SizedImageSet> = kind
+            .published()
+            .iter()
+            .map(|row| SizedImageSet::new(&row.dataset, row.dims, &datasets))
+            .collect();
         if detail == Detail::Brief {
             sets.retain(|set| ours.contains(set));
         }
         ours.retain(|set| !sets.contains(set));
-        ours.sort_by(ImageSet::order);
+        ours.sort_by(SizedImageSet::order);
         ours.dedup();
         sets.extend(ours);
         let papers = published().order.iter().cloned().zip(published().titles.iter().cloned());
@@ -223,9 +227,9 @@ impl<'a> Images<'a> {
             headings.push("Raw pixels".into());
         }
         let here =
-            |set: &&ImageSet| self.sweeps.iter().any(|(_, sweep)| sweep.on(Some(set)).next().is_some());
-        let lines = |sets: Vec<&ImageSet>| sets.into_iter().flat_map(|set| self.lines(set)).collect();
-        let (ours, absent): (Vec<&ImageSet>, Vec<&ImageSet>) = self.sets.iter().partition(here);
+            |set: &&SizedImageSet| self.sweeps.iter().any(|(_, sweep)| sweep.on(Some(set)).next().is_some());
+        let lines = |sets: Vec<&SizedImageSet>| sets.into_iter().flat_map(|set| self.lines(set)).collect();
+        let (ours, absent): (Vec<&SizedImageSet>, Vec<&SizedImageSet>) = self.sets.iter().partition(here);
         Table {
             name: self.kind.name().into(),
             caption: self.caption(),
@@ -246,12 +250,12 @@ impl<'a> Images<'a> {
     /// Returns the provenance line. Of several sweeps it names the command that reproduces the first one's report.
     fn provenance(&self) -> String {
         let again = self.sweeps.first().map(|(_, sweep)| command(&sweep.dir, None)).unwrap_or_default();
-        Provenance::of(&self.groups(), &again).line()
+        ReportProvenance::of(&self.groups(), &again).line()
     }
 
     /// Returns the distinct [`RunGroup::settings`] of the configurations in a row; a single empty one if nothing tells the
     /// configurations of a variant apart.
-    fn distinctions(&self, sweep: &'a Sweep, set: &ImageSet) -> Vec<&'a str> {
+    fn distinctions(&self, sweep: &'a Sweep, set: &SizedImageSet) -> Vec<&'a str> {
         let mut distinctions: Vec<&str> = sweep.on(Some(set)).map(|group| group.settings.as_str()).collect();
         distinctions.sort_by(|a, b| natural(a, b));
         distinctions.dedup();
@@ -267,14 +271,14 @@ impl<'a> Images<'a> {
     }
 
     /// Returns the raw-pixel reference of an image set, and the number of its test images.
-    fn reference(&self, sweep: &Sweep, set: &ImageSet) -> Option<(f64, usize)> {
+    fn reference(&self, sweep: &Sweep, set: &SizedImageSet) -> Option<(f64, usize)> {
         let pixels = sweep.pixels.get(&set.dataset)?;
         Some((self.kind.reference(pixels)?, pixels.test_images as usize))
     }
 
     /// Returns the lines of a row: one for each sweep and for each combination of settings that tells a variant's
     /// configurations apart, then the paper's, the verdicts, and the mutual information of clusters.
-    fn lines(&self, set: &ImageSet) -> Vec<TableLine> {
+    fn lines(&self, set: &SizedImageSet) -> Vec<TableLine> {
         let (mut lines, mut verdicts, mut information) = (Vec::new(), Vec::new(), Vec::new());
         for (name, sweep) in &self.sweeps {
             for (i, settings) in self.distinctions(sweep, set).into_iter().enumerate() {
@@ -306,7 +310,7 @@ impl<'a> Images<'a> {
     }
 
     /// Returns the line of the paper's numbers, or `None` if the paper does not have this table.
-    fn paper_line(&self, set: &ImageSet) -> Option<TableLine> {
+    fn paper_line(&self, set: &SizedImageSet) -> Option<TableLine> {
         let mut cells = vec![Entry::plain(""), Entry::paper("paper", None)];
         let numbers = self.variants.iter().map(|(variant, _)| self.kind.paper(set, variant));
         cells.extend(numbers.map(|number| Entry::published(number, self.detail)));
@@ -319,7 +323,7 @@ impl<'a> Images<'a> {
     /// Returns one line of a sweep.
     fn line(
         &self,
-        set: &ImageSet,
+        set: &SizedImageSet,
         sweep: &Sweep,
         label: String,
         LineSelection { settings, first }: LineSelection,
@@ -359,10 +363,10 @@ impl<'a> Images<'a> {
     }
 
     /// Formats the value of a single run with its interval.
-    fn single(&self, value: f64, interval: Option<(f64, f64)>) -> String {
+    fn single(&self, value: f64, interval: Option<Interval>) -> String {
         let percent = |v: f64| fixed(v * 100.0, 1);
         match interval {
-            Some((low, high)) if self.detail == Detail::Full => {
+            Some(Interval { low, high }) if self.detail == Detail::Full => {
                 format!("{} [{}, {}]", self.kind.text(value, 1), percent(low), percent(high))
             }
             _ => self.kind.text(value, 1),
@@ -371,7 +375,7 @@ impl<'a> Images<'a> {
 
     /// Returns the cell of a configuration's number. The best of ours in its row is in bold; values that are equal as
     /// printed are equally good.
-    fn entry(&self, set: &ImageSet, group: &RunGroup, metric: &Quantity) -> Entry {
+    fn entry(&self, set: &SizedImageSet, group: &RunGroup, metric: &Quantity) -> Entry {
         let estimate = group.estimate(metric);
         let text = match estimate {
             Estimate::Missing if group.done().next().is_none() => unfinished(group).into(),

@@ -7,9 +7,9 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::{
     TerminalStyle,
-    paper::Relation,
     tables::sheet::{Entry, TableLine},
     text::{LongWords, wrap},
+    verdicts::Relation,
 };
 
 /// The width of the output, in terminal columns, which fits on any screen.

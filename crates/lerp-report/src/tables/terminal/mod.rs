@@ -17,10 +17,11 @@ use super::{
 };
 use crate::{
     TerminalStyle,
-    paper::{published, verdict_reasons, verdict_rules},
+    paper::published,
     reading::{RunGroup, Sweep},
     statistics::references,
     text::{LongWords, wrap},
+    verdicts::{verdict_reasons, verdict_rules},
 };
 use layout::{WIDTH, table};
 

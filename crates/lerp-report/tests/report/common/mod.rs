@@ -10,7 +10,7 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use lerp_core::{Hyper, Network, Precision, Schedule};
 use lerp_eval::Quantity;
-use lerp_report::{Options, report};
+use lerp_report::{ReportOptions, report};
 use lerp_train::{Cell, MetricRow, Metrics, Provenance, RunRecord, State, Status};
 
 /// The names and titles of the paper's seven variants.
@@ -25,7 +25,7 @@ pub const ACAI: (&str, &str) = ("acai", "ACAI");
 pub fn reported(write: impl FnOnce(&Path)) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path());
-    report(dir.path(), &Options::default()).unwrap();
+    report(dir.path(), &ReportOptions::default()).unwrap();
     dir
 }
 

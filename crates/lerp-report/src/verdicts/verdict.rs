@@ -13,14 +13,12 @@
 
 use std::collections::HashMap;
 
-use lerp_eval::{Better, Sample, welch_interval};
+use lerp_eval::{Better, Interval, Sample, welch_interval};
 use serde::Serialize;
 
-use super::{
-    conditions::Deviations,
-    published::{PublishedNumber, published},
-};
+use super::conditions::Deviations;
 use crate::{
+    paper::{PublishedNumber, published},
     reading::Estimate,
     text::{MAX_NAMES, listed, names},
 };
@@ -133,7 +131,7 @@ impl Question<'_> {
         let theirs = Sample { mean: self.paper.mean, std: paper, n: runs };
         let interval = welch_interval(ours, theirs);
         let difference = mean - self.paper.mean;
-        let (low, high) = interval.unwrap_or((difference, difference));
+        let Interval { low, high } = interval.unwrap_or(Interval { low: difference, high: difference });
         // Half a unit in the last decimal that the paper prints.
         let rounding = 0.005;
         let relation = match (low > rounding, high < -rounding) {

@@ -7,9 +7,9 @@ use lerp_data::{Dataset, Lines};
 use lerp_files::printable;
 use lerp_train::{Origin, State};
 
-use super::published::{Training, published};
 use crate::{
-    reading::{ImageSet, LoadedRun, RunGroup, Sweep},
+    paper::{PublishedHyper, PublishedTraining, published},
+    reading::{LoadedRun, RunGroup, SizedImageSet, Sweep},
     text::{MAX_NAMES, few, names, number, numbers, plural, thousands, two_digits, unique},
 };
 
@@ -137,7 +137,7 @@ impl<'a> Selection<'a> {
             .runs()
             .filter_map(|(group, loaded)| {
                 let value = of(loaded)?;
-                let set = group.set.as_ref().map(ImageSet::name).unwrap_or_default();
+                let set = group.set.as_ref().map(SizedImageSet::name).unwrap_or_default();
                 let both = format!("{set} {}", group.title());
                 Some((value, [group.title(), set, both]))
             })
@@ -183,7 +183,7 @@ impl<'a> Selection<'a> {
     pub fn deviations(&self) -> Deviations {
         let mut trained = self.clone();
         trained.groups.retain(|group| group.cell().origin.is_trained());
-        let Training { samples, learning_rate: rate, batch, .. } = published().training;
+        let PublishedTraining { samples, learning_rate: rate, batch, .. } = published().training;
         let cells = || trained.runs().map(|(_, l)| &l.run.record.cell);
         let least = cells().map(|cell| cell.samples).min().unwrap_or(samples);
         let mut parts = Vec::new();
@@ -272,9 +272,11 @@ impl<'a> Selection<'a> {
     fn other_hyperparameters(&self) -> BTreeSet<String> {
         let of_run = |(group, loaded): (&RunGroup, &LoadedRun)| {
             let (cell, title) = (&loaded.run.record.cell, group.title());
-            let other = |(name, paper, here): (&str, f64, bool)| {
+            let other = |published: PublishedHyper<'_>| {
+                let PublishedHyper { name, value: paper, is_of_dataset } = published;
                 let ours = cell.hyper.get(name)?.as_f64()?;
-                let set = group.set.as_ref().filter(|_| here).map(|set| format!(" on {}", set.title()));
+                let set =
+                    group.set.as_ref().filter(|_| is_of_dataset).map(|set| format!(" on {}", set.title()));
                 ((ours - paper).abs() > 1e-9 * paper.abs()).then(|| {
                     let set = set.unwrap_or_default();
                     format!("{title}'s {name} {} instead of {}{set}", number(ours), number(paper))
