@@ -7,7 +7,7 @@
 //! * [`classifier`]: loss, accuracy and learning rate of the single-layer classifier (section 4).
 //! * [`clustering`]: whitening, k-means, and the agreement of clusters with classes (section 4.2).
 //! * [`probe`]: a single-layer classifier fitted to frozen features.
-//! * [`median`], [`final_value`] and [`mean_std`]: from a run's evaluations to the number in a table;
+//! * [`median`], [`final_value`] and [`Sample`]: from a run's evaluations to the number in a table;
 //!   [`wilson_interval`]: the confidence interval of an accuracy; [`welch_interval`] and [`paired_bootstrap`]:
 //!   confidence intervals of the difference of two means.
 //! * [`lower_p`], [`below_p`], [`holm`] and [`seeds_needed`]: hypothesis tests about means, and their power.

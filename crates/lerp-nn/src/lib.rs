@@ -1,4 +1,4 @@
-//! The encoder, decoder, layers and losses of the protocol, built on `lerp-kernels`. All layers are
+//! The encoder, decoder, layers and losses of the paper's networks, built on `lerp-kernels`. All layers are
 //! `candle_nn::Module`s made with a `VarBuilder`, so they can be combined with candle-nn's own;
 //! [`ChannelsFirst`] converts the layout of feature maps for the latter.
 //!

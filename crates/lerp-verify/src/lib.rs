@@ -1,5 +1,5 @@
-//! Compares this build with golden values, which were computed by a reference with the semantics of the paper's own
-//! code; the command `lerp verify` prints the result. On an accelerator that generates random draws or captures
+//! Compares this build with golden values, which an oracle computed: a program with the semantics of the paper's own
+//! code. The command `lerp verify` prints the result. On an accelerator that generates random draws or captures
 //! training steps, these are compared with the host's as well.
 //!
 //! A folder of golden values holds `manifest.json` (configurations, hyperparameters, tolerances, files) and safetensors
