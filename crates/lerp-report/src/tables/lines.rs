@@ -167,7 +167,7 @@ impl<'a> LinesTable<'a> {
     fn caption(&self) -> String {
         let mut caption = String::from(
             "Interpolation between 256 pairs of test lines; lower is better. Median of the last 20 of 256 evaluations of \
-             each run (of a run with fewer, the last 8 %, at least three), then mean ± standard deviation (divisor n) over seeds; n=1 has \
+             each run (of a run with fewer, the same share, at least three), then mean ± standard deviation (divisor n) over seeds; n=1 has \
              none. Best mean distance and smoothness in bold.",
         );
         if self.has_near() {

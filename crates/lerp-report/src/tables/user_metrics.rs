@@ -86,7 +86,7 @@ impl<'a> UserMetrics<'a> {
     fn caption(&self) -> String {
         let mut caption = String::from(
             "Metrics of this study's own, which are not the paper's. Of those of each evaluation the median of the last 20 of \
-             256 evaluations of a run (of a run with fewer, the last 8 %, at least three), then mean ± standard deviation (divisor n) over \
+             256 evaluations of a run (of a run with fewer, the same share, at least three), then mean ± standard deviation (divisor n) over \
              seeds. The best on each dataset in bold; ≈: the 95 % interval of the difference from it, by the paired bootstrap \
              over seeds, contains 0.",
         );

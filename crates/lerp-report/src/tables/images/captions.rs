@@ -19,7 +19,7 @@ use crate::{
 impl Images<'_> {
     /// Returns the caption, without the conditions of the runs.
     pub(super) fn caption(&self) -> String {
-        let of_run = "median of the last 20 of 256 evaluations of each run (of a run with fewer, the last 8 %, at least three)";
+        let of_run = "median of the last 20 of 256 evaluations of each run (of a run with fewer, the same share, at least three)";
         let numbers = "One seed: the value with its 95 % Wilson interval, which is for the choice of test images and not of \
                        seeds; several: mean ± standard deviation (divisor n) over them.";
         let what = match self.kind {
