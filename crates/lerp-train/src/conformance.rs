@@ -165,28 +165,24 @@ impl CheckedVariant<'_> {
         let (batch, draws) = self.batch(1)?;
         let (spec, images) = (model.spec(), batch.images.dims());
         let latent = spec.shape.batch(BATCH);
+        let is = |what: &str, tensor: &Tensor, wanted: &[usize]| match tensor.dims() {
+            got if got == wanted => Ok(()),
+            got => self.broken(format!("{what} gives {got:?}, its specification says {wanted:?}")),
+        };
         let z = model.encode(&batch.images, &draws)?;
+        is("encode", &z, &latent)?;
         let half = model.mix(&z, &z, 0.5)?;
+        is("mix", &half, &latent)?;
+        is("decode", &model.decode(&half)?, images)?;
+        is("reconstruct", &model.reconstruct(&batch.images, &draws)?, images)?;
         let features = [BATCH, spec.shape.features];
-        let checks = [
-            ("encode", z.clone(), &latent[..]),
-            ("mix", half.clone(), &latent),
-            ("decode", model.decode(&half)?, images),
-            ("reconstruct", model.reconstruct(&batch.images, &draws)?, images),
-            ("features", model.features(&batch.images, &draws)?, &features),
-            ("objectives' features", model.objectives(&batch.images, &draws)?.features, &features),
-        ];
-        let optional = [
-            ("prior", model.prior(BATCH, &draws)?, &latent[..]),
-            ("coefficient", model.coefficient(&batch.images)?, &[BATCH]),
-        ];
-        let optional =
-            optional.into_iter().filter_map(|(what, tensor, wanted)| Some((what, tensor?, wanted)));
-        for (what, tensor, wanted) in checks.into_iter().chain(optional) {
-            let got = tensor.dims();
-            if got != wanted {
-                return self.broken(format!("{what} gives {got:?}, its specification says {wanted:?}"));
-            }
+        is("features", &model.features(&batch.images, &draws)?, &features)?;
+        is("objectives' features", &model.objectives(&batch.images, &draws)?.features, &features)?;
+        if let Some(prior) = model.prior(BATCH, &draws)? {
+            is("prior", &prior, &latent)?;
+        }
+        if let Some(coefficient) = model.coefficient(&batch.images)? {
+            is("coefficient", &coefficient, &[BATCH])?;
         }
         if let Some(codes) = model.codes(&batch.images, &draws)?
             && (codes.rank() != 2 || codes.dim(0)? != BATCH || codes.dtype() != DType::U32)

@@ -39,8 +39,12 @@ pub enum Fault {
     Busy,
     /// The repository does not exist.
     Absent,
+    /// The repository may not be read without a token.
+    Forbidden,
     /// The list is an HTML page.
     NoList,
+    /// The list is JSON of another kind.
+    OtherList,
     /// The list lacks the training file.
     ShortList,
     /// The list has paths that lead out of the folder.
@@ -171,8 +175,15 @@ fn serve(stream: &TcpStream, state: &Mutex<State>, address: &str) -> Option<()> 
     if state.fault == Fault::Absent {
         return answer("404 Not Found", "x-error-code: RepoNotFound\r\n", 9, b"Not Found");
     }
+    if state.fault == Fault::Forbidden {
+        return answer("403 Forbidden", "x-error-code: GatedRepo\r\n", 9, b"Forbidden");
+    }
     if path == format!("/api/datasets/{REPOSITORY}/tree/{REVISION}?recursive=true") {
-        let list = if state.fault == Fault::NoList { "<html>hello</html>".into() } else { list(&state) };
+        let list = match state.fault {
+            Fault::NoList => "<html>hello</html>".into(),
+            Fault::OtherList => r#"[{"type":"file","size":"large"}]"#.into(),
+            _ => list(&state),
+        };
         return answer("200 OK", "content-type: application/json\r\n", list.len(), list.as_bytes());
     }
     let moved =

@@ -176,6 +176,8 @@ pub struct Parquet {
     pub second_version: bool,
     /// Number of images per row group.
     pub group: usize,
+    /// The encoding that pages of values claim to have, if it is not the one that they have.
+    pub claimed_encoding: Option<usize>,
 }
 
 /// A parquet column of labels: its name, its physical type, its logical type, and the plain bytes of each row
@@ -186,11 +188,13 @@ pub struct Column {
     pub kind: usize,
     pub converted: Option<usize>,
     pub rows: Vec<Vec<u8>>,
+    /// Whether all rows are null.
+    pub is_null: bool,
 }
 
 impl Column {
     pub fn new(name: &'static str, kind: usize, rows: impl IntoIterator<Item = Vec<u8>>) -> Self {
-        Self { name, kind, converted: None, rows: rows.into_iter().collect() }
+        Self { name, kind, converted: None, rows: rows.into_iter().collect(), is_null: false }
     }
 
     pub fn texts(name: &'static str, rows: &[&str]) -> Self {
@@ -289,6 +293,10 @@ impl Parquet {
             data = vec![8];
             (0..n).for_each(|index| data.extend(run(index as u8, 1)));
         }
+        if level == 0 {
+            data = Vec::new();
+        }
+        let encoding = self.claimed_encoding.unwrap_or(encoding);
         let levels = run(level, n);
         if self.second_version {
             let header = Structure::default().int(1, n).int(2, 0).int(3, n).int(4, encoding);
@@ -329,7 +337,8 @@ impl Parquet {
             ];
             for column in others {
                 let rows = &column.rows[index * size..][..images.len()];
-                columns.push((self.chunk(rows, 1, column.kind), column.kind, vec![column.name]));
+                let level = u8::from(!column.is_null);
+                columns.push((self.chunk(rows, level, column.kind), column.kind, vec![column.name]));
             }
             let (mut chunks, start) = (Vec::new(), bytes.len());
             for (chunk, kind, path) in columns {

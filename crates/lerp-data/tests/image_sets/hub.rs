@@ -266,7 +266,9 @@ fn wrong_bytes_are_removed() {
 fn refusals_and_strange_lists_are_one_sentence() {
     for (fault, said) in [
         (Fault::Absent, "?recursive=true answers 404: is HF_ENDPOINT the address of a hub?"),
+        (Fault::Forbidden, "?recursive=true answers 403"),
         (Fault::NoList, ": expected a list in JSON, found 'expected value"),
+        (Fault::OtherList, ": expected a list of files, found '"),
         (Fault::ShortList, "expected mnist/train-*.parquet in the list, found 1 files"),
         (Fault::BadNames, "expected mnist/train-*.parquet in the list, found 0 files"),
         (

@@ -297,7 +297,7 @@ fn labels_of_all_kinds_are_classes() {
     ] {
         for (codec, dictionary, second_version) in [(0, false, false), (1, true, false), (6, true, true)] {
             let (_keep, folder) = folder();
-            let form = Parquet { codec, dictionary, second_version, group: 3 };
+            let form = Parquet { codec, dictionary, second_version, group: 3, claimed_encoding: None };
             let images = [1, 0, 1, 0].map(|i| png(32, 32, &upright(i)));
             for part in ["train", "test"] {
                 put(
@@ -323,6 +323,40 @@ fn labels_of_all_kinds_are_classes() {
     let set = image_set(&format!("parquet:{}?test-every=2", location.display()), None).unwrap();
     assert_eq!(set.classes(), 0);
     assert_eq!(check(&set).unwrap().left_out, ["1 column (label): labels that are no whole numbers"]);
+}
+
+#[test]
+fn parquet_files_that_cannot_be_read_say_why() {
+    let (_keep, folder) = folder();
+    let plain = Parquet { group: 9, ..Parquet::default() };
+    let file = folder.join("own.parquet");
+    let said = |bytes: &[u8]| {
+        put(&file, bytes);
+        refused("parquet", &file)
+    };
+    let text = said(&plain.file("picture", &pictures(2), None));
+    let wanted = "expected a column 'image' or 'img' of encoded images, found picture.bytes, picture.path";
+    assert!(text.ends_with(wanted), "{text}");
+    for (encoding, name) in [
+        (5, "DELTA_BINARY_PACKED"),
+        (6, "DELTA_LENGTH_BYTE_ARRAY"),
+        (7, "DELTA_BYTE_ARRAY"),
+        (9, "BYTE_STREAM_SPLIT"),
+        (42, "encoding 42"),
+    ] {
+        for second_version in [false, true] {
+            let claims = Parquet { claimed_encoding: Some(encoding), second_version, ..plain };
+            let text = said(&claims.file("image", &pictures(2), None));
+            let wanted = format!(
+                "expected plain or dictionary values in column image.bytes, found {name}: write the file with \
+                 another setting"
+            );
+            assert!(text.ends_with(&wanted), "{text}");
+        }
+    }
+    let labels = Column { is_null: true, ..Column::integers("label", &[0, 1]) };
+    let text = said(&plain.file_of("image", &pictures(2), &[labels], ""));
+    assert!(text.ends_with("expected a label in every row, found none in row 0"), "{text}");
 }
 
 #[test]

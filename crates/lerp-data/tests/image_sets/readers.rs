@@ -133,7 +133,7 @@ fn parquet_files_in_every_form_are_upright() {
     for codec in [0, 1, 2, 6] {
         for (dictionary, second_version) in [(false, false), (true, false), (false, true), (true, true)] {
             let (_keep, folder) = folder();
-            let form = Parquet { codec, dictionary, second_version, group: 2 };
+            let form = Parquet { codec, dictionary, second_version, group: 2, claimed_encoding: None };
             let labels = [3, 1, 4, 1, 5];
             put(
                 &folder.join("cifar10/plain_text/train-0.parquet"),
@@ -378,7 +378,7 @@ proptest! {
     fn spoiled_files_are_errors_not_panics((keep, changes) in spoiled(), which in 0..8_usize, packed: bool) {
         let (_keep, folder) = folder();
         let images: Vec<Vec<u8>> = (0..3).map(|i| png(32, 32, &upright(i))).collect();
-        let form = Parquet { codec: [0, 1, 2, 6][changes.len() % 4], dictionary: packed, second_version: keep < 1.0, group: 2 };
+        let form = Parquet { codec: [0, 1, 2, 6][changes.len() % 4], dictionary: packed, second_version: keep < 1.0, group: 2, claimed_encoding: None };
         let (name, path, bytes) = match which {
             0 => {
                 write_mnist(&folder, packed);
@@ -407,7 +407,8 @@ proptest! {
 
 #[test]
 fn every_truncation_of_the_small_formats_is_an_error() {
-    let form = Parquet { codec: 1, dictionary: true, second_version: false, group: 2 };
+    let form =
+        Parquet { codec: 1, dictionary: true, second_version: false, group: 2, claimed_encoding: None };
     let parquet = form.file("image", &[png(32, 32, &upright(0))], Some(&[1]));
     let mat = mat(&[upright(1)], &[1.0], true, 2);
     for (name, file, bytes) in [("svhn", "train_32x32.mat", mat), ("svhn", "train.parquet", parquet)] {

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod conformance;
 mod failing;
 mod folders;
 mod metrics;
+mod resumed;
 mod trainer;
 
 use lerp_core::{Hyper, Network, Precision, Schedule, Variant};

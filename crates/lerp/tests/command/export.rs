@@ -124,7 +124,7 @@ fn model(folder: &Path, run: &Run) {
     // The card lists the differences of the smoke plan from the paper.
     assert_eq!(card.contains("These are averaged weights (decay "), cell.ema.is_some());
     assert_eq!(card.contains("Course of the learning rate: cosine"), !cell.schedule.is_constant());
-    assert_eq!(card.contains("Codes whose moving count was below 0.01"), cell.variant == "vqvae");
+    assert_eq!(card.contains("Codes whose moving count fell below 0.01"), cell.variant == "vqvae");
     let config: Value = serde_json::from_slice(&fs::read(folder.join("config.json")).unwrap()).unwrap();
     assert_eq!(config["cell"], serde_json::to_value(cell).unwrap());
     assert_eq!(config["latent"][2], 4);

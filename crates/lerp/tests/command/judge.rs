@@ -50,7 +50,9 @@ fn runs_are_judged_and_the_report_shows_it() {
     }
     let read = |name: &str| fs::read_to_string(out.join(name)).unwrap();
     let table = read("tables/table5.md");
-    for wanted in ["kernel distance, middle", "purity between classes", "pixel blend", "test images right"] {
+    for wanted in
+        ["kernel distance, middle", "purity between classes", "pixel blend", "test images correctly"]
+    {
         assert!(table.contains(wanted), "{table}");
     }
     let usefulness = read("tables/usefulness.md");

@@ -12,6 +12,7 @@ mod common;
 mod load_model;
 
 mod answers;
+mod bench;
 mod conformance;
 mod data;
 mod eval;

@@ -57,7 +57,7 @@ fn runs_on_images_that_moved_are_found_and_go_on() {
     let folder = &out.join("runs").join(found.first().unwrap());
     let moved = format!("idx:{}", after.join("pets").display());
     let (code, _, errors) = parts(&run("eval", &[folder]));
-    assert!(code == 2 && errors.contains("give it with --dataset"), "{errors}");
+    assert!(code == 2 && errors.contains("give their path with --dataset"), "{errors}");
     let (code, text, errors) = parts(&run(&format!("eval --dataset {moved}"), &[folder]));
     assert_eq!((code, errors.as_str()), (0, ""), "{text}");
     let last = Run::read(folder).unwrap().metrics().unwrap();

@@ -166,3 +166,35 @@ fn failed_cells_are_tried_again_and_many_end_the_sweep() {
     assert_eq!(text.lines().filter(|line| line.starts_with("FAILED lines-baseline")).count(), 4, "{text}");
     assert_eq!(count("was not tried again"), 2, "{text}");
 }
+
+#[test]
+fn of_two_judges_a_merged_sweep_keeps_the_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    for (folder, variant, samples) in
+        [("first", "baseline", 2048), ("equal", "vae", 2048), ("other", "acai", 1024)]
+    {
+        let line = format!("sweep --preset smoke --samples 64 --variants {variant} --judge {samples} --out");
+        succeed(&line, &[&at(folder)]);
+    }
+    let judge = |folder: &str| fs::read_to_string(at(folder).join("judges/lines.toml")).unwrap();
+    let merge = |second: &str, out: &str| {
+        let line = format!("merge {} {} --out", at("first").display(), at(second).display());
+        parts(&run(&line, &[&at(out)]))
+    };
+    // Judges of the same training are equal, whichever machine trained them.
+    let (code, text, errors) = merge("equal", "one-judge");
+    assert_eq!((code, errors.as_str(), judge("equal")), (0, "", judge("first")), "{text}");
+    let table = fs::read_to_string(at("one-judge").join("tables/table5.md")).unwrap();
+    assert!(table.contains("Baseline") && table.contains("VAE"), "{table}");
+
+    let (code, text, errors) = merge("other", "two-judges");
+    assert_eq!(code, 1, "{errors}{text}");
+    assert!(
+        errors.contains("lines.toml differs from the judge ") && errors.contains("`lerp eval RUN --write`"),
+        "{errors}"
+    );
+    assert_eq!((judge("two-judges"), runs(&at("two-judges")).len()), (judge("first"), 2));
+    let table = fs::read_to_string(at("two-judges").join("tables/table5.md")).unwrap();
+    assert!(table.contains("Baseline") && !table.contains("| ACAI |"), "{table}");
+}
