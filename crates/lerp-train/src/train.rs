@@ -201,12 +201,10 @@ pub fn train(
         }
         if run.record.identity() != record.identity() {
             let (then, now) = (run.record.cell.precision, record.cell.precision);
-            let problem = if run.record.id == record.id && then != now {
-                format!("is the record of a run in {then}, not in {now}; choose another folder")
-            } else if run.record.id == record.id {
+            let problem = if then == now {
                 "was changed after the run began; delete the run's folder to redo it".into()
             } else {
-                format!("is the record of {}, not of {}; choose another folder", run.record.id, record.id)
+                format!("is the record of a run in {then}, not in {now}; choose another folder")
             };
             return Err(Error::bad_file(&dir.join(RUN), problem));
         }

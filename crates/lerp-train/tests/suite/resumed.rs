@@ -80,14 +80,14 @@ fn the_folder_of_another_run_is_refused() {
     assert_eq!(go(&first, &dir, true).unwrap(), TrainOutcome::Interrupted);
     let refused = |record: &RunRecord| go(record, &dir, false).unwrap_err().to_string();
     let other = record(&Cell { seed: 1, ..cell.clone() }, "cpu", "avx2");
-    let wanted = format!("is the record of {}, not of {}; choose another folder", first.id, other.id);
+    let wanted = format!("is the record of {}, and its folder is called {}", other.id, first.id);
     assert!(refused(&other).contains(&wanted), "{}", refused(&other));
     let precise = record(&Cell { precision: Precision::Tf32, ..cell.clone() }, "cpu", "avx2");
     let same_name = RunRecord { id: first.id.clone(), ..precise };
     assert!(refused(&same_name).contains("is the record of a run in "), "{}", refused(&same_name));
     let changed = RunRecord { id: first.id.clone(), ..record(&Cell { samples: 64, ..cell }, "cpu", "avx2") };
     assert!(
-        refused(&changed).contains("was changed after the run began; delete the run's folder"),
+        refused(&changed).contains("it was changed, or is another version's; delete the folder"),
         "{}",
         refused(&changed)
     );
