@@ -4,7 +4,7 @@
 //! vector `v` is replaced by the nearest entry of the codebook, and two dense layers reduce the result to the
 //! `D` numbers of the decoder's input: `min ‖x − x̂‖² + β·mean((v − sg(code))²)`, where `sg` stops gradients.
 //! Gradients pass through the replacement unchanged (straight-through estimator); the codebook is updated by
-//! moving averages ([`Codebook::follow`]).
+//! moving averages ([`Codebook::update`]).
 //!
 //! As in the paper's code, interpolation uses `h`, *before* projection and quantisation; decoding applies both;
 //! the classifier's features are the decoder's input. On lines the latent is 4x4 (256 numbers), not 2x2.
