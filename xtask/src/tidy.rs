@@ -117,7 +117,7 @@ pub fn tidy() -> Result<()> {
     for fault in &faults {
         say(fault);
     }
-    Err(format!("tidy: {} violations", faults.len()))
+    Err(format!("tidy: number of violations: {}", faults.len()))
 }
 
 /// Returns the dependencies of each package by name, without those that only tests use.

@@ -31,7 +31,7 @@ pub enum Error {
     },
     /// The name of user-supplied images lacks the path after its colon.
     #[error("'{name}': expected a path after '{kind}:', found nothing")]
-    NoPlace {
+    NoPath {
         /// The whole name of the dataset.
         name: String,
         /// The part before the colon.

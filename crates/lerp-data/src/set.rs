@@ -80,9 +80,9 @@ impl ImageSet {
     /// `parquet:FILE_OR_DIR`, optionally with `?test-every=N` at its end. Returns `None` if `name` is not the
     /// name of an image set.
     pub(crate) fn open(name: &str, data: Option<&Path>, cache: &HubCache) -> Option<Result<Self>> {
-        let DatasetName { bare: location, option } = separate_option(name);
-        let known = KNOWN.iter().find(|known| known.name == location);
-        let own = location.split_once(':').filter(|_| is_own(location));
+        let DatasetName { bare, option } = separate_option(name);
+        let known = KNOWN.iter().find(|known| known.name == bare);
+        let own = bare.split_once(':').filter(|_| is_own(bare));
         let every = || parse_test_every(name, option);
         match (known, own) {
             (Some(known), _) => {
@@ -130,7 +130,7 @@ impl ImageSet {
 
     fn own(name: &str, kind: &str, location: &Path, every: Option<usize>) -> Result<Self> {
         if location.as_os_str().is_empty() {
-            return Err(Error::NoPlace { name: name.into(), kind: kind.into() });
+            return Err(Error::NoPath { name: name.into(), kind: kind.into() });
         }
         let files = own(name, kind, location)?;
         let every = test_every_or_default(name, every, &files)?;

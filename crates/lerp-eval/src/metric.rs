@@ -104,8 +104,8 @@ impl PairEnds {
     /// `images` `[n, height, width, channels]` with `n` of at least `2·pairs`.
     ///
     /// # Errors
-    /// If there are fewer images.
-    pub fn of_halves(images: &Tensor, pairs: usize) -> Result<Self> {
+    /// If there are fewer than `2·pairs` images.
+    pub fn of_first(images: &Tensor, pairs: usize) -> Result<Self> {
         Ok(Self { left: images.narrow(0, 0, pairs)?, right: images.narrow(0, pairs, pairs)? })
     }
 }
@@ -217,7 +217,7 @@ pub fn test_images(dataset: &dyn Dataset, first: usize, size: usize, draws: &Dra
 /// If the images cannot be read.
 pub fn test_pairs(dataset: &dyn Dataset, pairs: usize, draws: &Draws) -> Result<PairEnds> {
     let Some(count) = dataset.count(Split::Test)? else {
-        return PairEnds::of_halves(&dataset.test_batch(2 * pairs, draws)?.images, pairs);
+        return PairEnds::of_first(&dataset.test_batch(2 * pairs, draws)?.images, pairs);
     };
     let n = (count / 2).clamp(1, pairs.max(1));
     let end = count.min(2 * n);

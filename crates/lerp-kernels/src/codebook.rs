@@ -169,9 +169,9 @@ impl CodebookAverages {
         // Returns consecutive indices from the drawn one on, wrapping around at `of`.
         let indices = |draw: usize, of: usize| -> Result<Tensor> {
             let first = (draws.narrow(0, draw, 1)? * of as f64)?.floor()?;
-            let beginning_at = order.broadcast_add(&first)?;
-            let beyond = positive((&beginning_at - (of as f64 - 0.5))?)?;
-            (beginning_at - (beyond * of as f64)?)?.to_dtype(DType::U32)
+            let unwrapped = order.broadcast_add(&first)?;
+            let beyond = positive((&unwrapped - (of as f64 - 0.5))?)?;
+            (unwrapped - (beyond * of as f64)?)?.to_dtype(DType::U32)
         };
         let entries = indices(0, codes)?;
         let vectors = vectors.detach().contiguous()?.index_select(&indices(1, n)?, 0)?;

@@ -18,7 +18,7 @@ use crate::{
     plan::{check_judge, check_restarts},
     registry::Registry,
     say::{note, say, warn},
-    sweep::{DatasetName, train_judge},
+    sweep::{DatasetNames, train_judge},
 };
 
 /// Runs `lerp eval`. Always returns `true`.
@@ -52,7 +52,7 @@ pub fn eval(registry: &Registry, args: &EvalArgs) -> Result<bool> {
         }
         warn(&format!("the images of {present} here are not those that the run was trained on"));
     }
-    let name = DatasetName { present: &present, recorded: &cell.dataset };
+    let name = DatasetNames { present: &present, recorded: &cell.dataset };
     let judge = judge(args, &datasets, name, digest.as_deref())?;
     let inputs = RunInputs {
         variant: registry.find(cell.builder())?,
@@ -110,7 +110,7 @@ fn sweep_of(run: &Path) -> Result<Option<PathBuf>> {
 fn judge(
     args: &EvalArgs,
     datasets: &DatasetCache,
-    name: DatasetName,
+    name: DatasetNames,
     digest: Option<&str>,
 ) -> Result<Option<Judge>> {
     let dataset = datasets.get(name.present)?;

@@ -70,9 +70,9 @@ fn fault_points(calls: u64, extent: Extent, random: &mut Random) -> Vec<u64> {
             (1..=calls).filter(|call| *call <= 5 || call.is_multiple_of(every as u64)).collect()
         }
         Extent::Short => {
-            // At the first calls, the folder does not yet contain a sweep.
+            // At the first call, the folder does not yet contain a sweep.
             let mut fault_points: Vec<u64> =
-                (1..=2).chain((0..2).map(|_| random.below(calls as usize) as u64 + 1)).collect();
+                std::iter::once(1).chain((0..2).map(|_| random.below(calls as usize) as u64 + 1)).collect();
             fault_points.dedup();
             fault_points
         }

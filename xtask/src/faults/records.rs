@@ -58,7 +58,7 @@ pub fn records(
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let whole = fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
         let mut tally = Tally::new(format!("fuzzed {name}"));
-        for try_ in 0..extent.tries(5, 300) {
+        for try_ in 0..extent.tries(3, 300) {
             write(path, fuzzed(&whole, random))?;
             let verb = ["report", "compare"][random.below(2)];
             let end = subject.run(&work_dir, &format!("{verb} {SWEEP}"), None, None)?;
@@ -91,8 +91,8 @@ fn fuzzed(text: &str, random: &mut Random) -> Vec<u8> {
     let mut bytes = (lines.join("\n") + "\n").into_bytes();
     match random.below(4) {
         0 => {
-            let work_dir = random.below(bytes.len());
-            bytes[work_dir] = random.below(256) as u8;
+            let index = random.below(bytes.len());
+            bytes[index] = random.below(256) as u8;
         }
         1 => bytes.truncate(random.below(bytes.len())),
         _ => {}

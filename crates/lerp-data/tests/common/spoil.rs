@@ -6,8 +6,8 @@ use proptest::prelude::*;
 pub fn spoil(bytes: &[u8], keep: f64, changes: &[(f64, u8)]) -> Vec<u8> {
     let mut bytes = bytes[..(bytes.len() as f64 * keep) as usize].to_vec();
     for (share, value) in changes {
-        let share = (bytes.len() as f64 * share) as usize;
-        if let Some(byte) = bytes.get_mut(share) {
+        let index = (bytes.len() as f64 * share) as usize;
+        if let Some(byte) = bytes.get_mut(index) {
             *byte = *value;
         }
     }

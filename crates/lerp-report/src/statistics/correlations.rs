@@ -67,7 +67,7 @@ pub struct GroupPoints<'a> {
     pub points: Vec<(f64, f64)>,
 }
 
-/// A pair of metrics, with their values in all runs of one place.
+/// A pair of metrics, with their values in all runs on one dataset.
 #[derive(Clone)]
 pub struct Pairs<'a> {
     /// The image set; `None` for lines.

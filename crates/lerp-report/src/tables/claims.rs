@@ -71,13 +71,14 @@ fn line(tested: &TestedClaim) -> TableLine {
 
 fn caption() -> String {
     format!(
-        "Claims, tested on these runs. Difference: the variant's mean over seeds minus that of its strongest rival, or minus the \
-         reference, with a 95 % interval (Welch's t). p is two-sided and corrected within a family of claims (Holm). A claim is \
-         supported or contradicted if p is below {ALPHA}; otherwise, with one seed, or with a variant missing, it is undecided. For \
-         a claim of being within a reference ± an allowance, p is that of being inside or outside. A claim that two metrics go \
-         together is tested by Spearman's rank correlation of the variants' mean ranks over all image sets, with a permutation \
-         test; it counts variants, not seeds, so one seed of each suffices. Needed: about how many seeds (or variants) decide in \
-         four of five cases, if these means and spreads are the true ones."
+        "Claims, tested on these runs. Difference: the variant's mean over seeds minus that of the rival that is hardest to tell \
+         from it (the highest p), or minus the reference, with a 95 % interval by Student's t (Welch's for two means). For a claim \
+         that two metrics go together, it is Spearman's rank correlation of the variants' mean ranks over all image sets, with a \
+         permutation test, and from ten variants on a bootstrap interval; it counts variants, not seeds, so one seed of each \
+         suffices. p is two-sided and corrected within a family of claims (Holm); for a claim of being within a reference ± an \
+         allowance, it is that of being inside or outside. A claim is supported or contradicted if p is below {ALPHA}, and \
+         otherwise undecided; it is not supported while a variant is missing. Without several seeds there is no p. Needed: about \
+         how many seeds (or variants) decide in four of five cases, if these means and spreads are the true ones."
     )
 }
 

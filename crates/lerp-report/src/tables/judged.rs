@@ -219,8 +219,8 @@ fn caption(sets: &[JudgedDataset]) -> String {
         ""
     };
     format!(
-        "Interpolations between {} pairs of test images, measured by a judge: a small network trained on real images, of which the \
-         features of the penultimate layer are used. Kernel distance (KID) to other test images: of the images decoded in the middle (α from 4/15 to 11/15) and \
+        "Interpolations between {} pairs of test images, measured in the features of a judge: the penultimate layer of a small network \
+         that was trained on real images. Kernel distance (KID) to other test images: of the images decoded in the middle (α from 4/15 to 11/15) and \
          of reconstructions (α = 0 and 1), which distinguishes blur from bad mixing; the column of test images shows what real images \
          have. Precision: the share within the neighbourhood of a test image (Kynkäänniemi et al., 2019). Smoothness: the longest of \
          the 15 steps in feature space as a share of the path, minus 1/15. Detour: the length of the path over the distance of its \

@@ -217,7 +217,7 @@ fn score(scores: &LineScores, metric: &Quantity) -> Option<f64> {
 /// The note on the rows of reference interpolations.
 pub const REFERENCES: &str = "The last three rows come from no model and show what values are possible, over 256 pairs. Pixel blend: the mixed \
     pixels of both lines, as a linear decoder gives them. Perfect circle: true lines whose latents lie on a circle and are mixed \
-    linearly, by a decoder that uses the direction of a latent alone. Perfect path: true lines that turn evenly.";
+    linearly; the decoder uses the direction of a latent alone. Perfect path: true lines that turn evenly.";
 
 /// Returns the verdict on a number against the paper's, or `None` if either is missing.
 pub fn verdict(group: &RunGroup, metric: &LinesMetric) -> Option<Verdict> {

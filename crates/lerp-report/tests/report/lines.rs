@@ -100,7 +100,7 @@ fn means_deviations_and_the_best() {
     assert!(!table.contains("not the paper's conditions"), "{table}");
     let order: Vec<_> = ["| Baseline", "| VAE", "| ACAI"].iter().map(|t| table.find(t).unwrap()).collect();
     assert!(order.is_sorted());
-    let references = "mixed linearly, by a decoder that uses the direction of a latent alone. Perfect path: true lines that turn evenly.";
+    let references = "mixed linearly; the decoder uses the direction of a latent alone. Perfect path: true lines that turn evenly.";
     assert!(table.contains(references), "{table}");
 
     let csv = read(&dir, "tables/table1.csv");

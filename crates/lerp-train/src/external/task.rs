@@ -225,7 +225,7 @@ impl Task {
     pub fn images(&self, dataset: &dyn Dataset, stop: &AtomicBool) -> Result<Vec<NamedArray>> {
         let draws = self.draws("eval");
         let PairEnds { left, right } = if self.on_lines() {
-            PairEnds::of_halves(&self.lines(dataset)?.images, EVALUATED_PAIRS)?
+            PairEnds::of_first(&self.lines(dataset)?.images, EVALUATED_PAIRS)?
         } else {
             test_pairs(dataset, IMAGE_PAIRS, &draws.scope("paths"))?
         };

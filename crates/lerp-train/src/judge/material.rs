@@ -69,7 +69,7 @@ impl Material {
         let indices: Vec<usize> = end(0).chain(end(1)).chain(others.iter().copied()).collect();
         // Images are read in order, which is slow where they are in many files; so all are gathered in one pass.
         let images = gather(dataset, candidates, &indices, &draws)?;
-        let ends = PairEnds::of_halves(&images, pairs.len())?;
+        let ends = PairEnds::of_first(&images, pairs.len())?;
         let real = if count.is_some() {
             images.narrow(0, 2 * pairs.len(), others.len())?
         } else {

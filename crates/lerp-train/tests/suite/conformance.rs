@@ -9,7 +9,8 @@ use lerp_nn::{Coder, Dense, mean_squared_error};
 use lerp_train::conformance::check;
 use serde::{Deserialize, Serialize};
 
-/// Kinds of [`Broken`], by the rule that they break. This one's latents lack the last axis.
+// The kinds of `Broken`, by the rule that they break.
+/// Latents lack the last axis.
 const LATENTS: u8 = 0;
 /// The features that come with the losses are not those of `features`.
 const FEATURES: u8 = 1;

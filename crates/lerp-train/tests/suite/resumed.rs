@@ -30,7 +30,7 @@ fn notices(text: &str) -> usize {
     lerp_kernels::noticed().iter().filter(|notice| notice.contains(text)).count()
 }
 
-/// Returns the record of a run on a processor with the given instruction set.
+/// Returns the record of a run on the given device, and on a processor with the given instruction set.
 fn record(cell: &Cell, device: &str, instructions: &str) -> RunRecord {
     let provenance =
         Provenance { device: device.into(), instructions: instructions.into(), ..Provenance::unknown() };

@@ -104,11 +104,11 @@ fn curve(frame: &mut Frame, area: Rect, app: &App, cell: &CellView) {
         return;
     };
     let series = cell.series(metric);
-    let shown_index = names.iter().position(|name| *name == metric).map_or(0, |shown_index| shown_index + 1);
+    let shown_number = names.iter().position(|name| *name == metric).map_or(0, |index| index + 1);
     let log = app.log_axis && !series.is_empty() && series.iter().all(|(_, value)| *value > 0.0);
     let last = series.last().map_or_else(|| "not a number".into(), |(_, last)| number(*last));
     let axis = if log { ", log axis" } else { "" };
-    let title = format!("{metric} ({shown_index}/{}): {last}{axis}", names.len());
+    let title = format!("{metric} ({shown_number}/{}): {last}{axis}", names.len());
     let block = section(&cut(&title, (area.width as usize).saturating_sub(4)), app);
     let points: Vec<(f64, f64)> =
         series.iter().map(|(x, y)| (*x, if log { y.log10() } else { *y })).collect();

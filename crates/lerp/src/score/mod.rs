@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Largest length of a model's name, characters.
-const MAX_NAME: usize = 60;
+const MAX_NAME_CHARS: usize = 60;
 
 /// Runs `lerp score`. Returns `false` if a part of the report was left out.
 ///
@@ -42,9 +42,9 @@ pub fn score(registry: &Registry, args: &ScoreArgs) -> Result<bool> {
 pub fn check_name(name: &str) -> Result<&str> {
     let name = name.trim();
     let plain = name.chars().any(char::is_alphanumeric) && printable(name) == name;
-    if !plain || name.chars().count() > MAX_NAME {
+    if !plain || name.chars().count() > MAX_NAME_CHARS {
         bail!(
-            "--name: give the model a name of at most {MAX_NAME} printable characters, with at least one letter or digit"
+            "--name: give the model a name of at most {MAX_NAME_CHARS} printable characters, with at least one letter or digit"
         );
     }
     Ok(name)

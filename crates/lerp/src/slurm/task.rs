@@ -28,7 +28,7 @@ use crate::{
     registry::Registry,
     say::{note, say},
     sweep::{
-        FailedRun, Machine, Packing, PackingOptions, PlannedRun, SweepContext, SweepLimits, TrainingOrder,
+        FailedRun, Machine, Packing, PackingOptions, PlannedRun, SweepContext, SweepLimits, TrainingJob,
         TrainingResult, draw_report, measure_pixels, recorded_cells, train_judges, train_runs,
     },
 };
@@ -235,7 +235,7 @@ fn train_chunk(
         packing.at_once,
         count(packing.threads, "thread")
     ));
-    let training = TrainingOrder {
+    let training = TrainingJob {
         out: dir,
         runs: &open,
         seconds: &vec![1.0; open.len()],

@@ -18,14 +18,14 @@ use crate::{
 
 /// The names of a dataset, which differ if its folder has moved since runs were trained on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DatasetName<'a> {
+pub struct DatasetNames<'a> {
     /// The name by which the dataset is opened now.
     pub present: &'a str,
     /// The name in the records of runs and of judges.
     pub recorded: &'a str,
 }
 
-impl<'a> DatasetName<'a> {
+impl<'a> DatasetNames<'a> {
     /// Returns the names of a run's dataset.
     fn of(run: &'a PlannedRun) -> Self {
         Self { present: &run.dataset, recorded: &run.record.cell.dataset }
@@ -36,7 +36,7 @@ impl<'a> DatasetName<'a> {
 #[derive(Debug, Clone)]
 pub struct MissingJudge<'a> {
     /// The dataset.
-    pub dataset: DatasetName<'a>,
+    pub dataset: DatasetNames<'a>,
     /// Training samples of the judge.
     pub samples: u64,
 }
@@ -53,8 +53,8 @@ pub fn missing<'a>(
     if samples == Some(0) {
         return Vec::new();
     }
-    let names: BTreeSet<DatasetName> = runs.iter().map(DatasetName::of).collect();
-    let lacks = |DatasetName { present, recorded }: DatasetName| -> Result<bool> {
+    let names: BTreeSet<DatasetNames> = runs.iter().map(DatasetNames::of).collect();
+    let lacks = |DatasetNames { present, recorded }: DatasetNames| -> Result<bool> {
         let (images, digest) = (datasets.get(present)?, datasets.digest(present)?);
         if !Judge::has_enough_images(&*images)? {
             return Ok(false);
@@ -109,7 +109,7 @@ fn or_warning<T>(name: &str, result: Result<T>) -> Option<T> {
 /// If images cannot be read.
 pub fn train(
     datasets: &DatasetCache,
-    dataset: DatasetName,
+    dataset: DatasetNames,
     samples: u64,
     stop: &AtomicBool,
 ) -> Result<Option<Judge>> {

@@ -44,9 +44,9 @@ use queue::Queue;
 use steps::Concurrency;
 
 pub use folder::{RecordContents, SweepFolder, recorded_cells};
-pub use judges::{DatasetName, find as judge_of, train as train_judge};
+pub use judges::{DatasetNames, find as judge_of, train as train_judge};
 pub use packing::{Machine, Packing, PackingOptions};
-pub use queue::{FailedRun, SweepLimits, TrainingOrder, TrainingResult};
+pub use queue::{FailedRun, SweepLimits, TrainingJob, TrainingResult};
 pub use survey::{PlannedRun, Survey, SweepContext};
 pub use train::train;
 pub use worker_process::worker;
@@ -296,7 +296,7 @@ fn train_missing(
     }
     // Cells that could not be timed start last.
     let seconds: Vec<f64> = estimate.seconds.into_iter().map(Option::unwrap_or_default).collect();
-    let training = TrainingOrder {
+    let training = TrainingJob {
         out,
         runs: missing,
         seconds: &seconds,
@@ -313,7 +313,7 @@ fn train_missing(
 }
 
 /// Trains runs in worker processes, or until `stop` is set.
-pub fn train_runs(context: &SweepContext, training: TrainingOrder, stop: &AtomicBool) -> TrainingResult {
+pub fn train_runs(context: &SweepContext, training: TrainingJob, stop: &AtomicBool) -> TrainingResult {
     // The worker processes open the datasets themselves, so this process frees its memory.
     context.datasets.clear();
     Queue::new(context, training).run(stop)

@@ -50,7 +50,7 @@ impl Slot {
 }
 
 /// The runs that worker processes train, and how.
-pub struct TrainingOrder<'a> {
+pub struct TrainingJob<'a> {
     /// Folder of the sweep.
     pub out: &'a Path,
     /// The runs.
@@ -99,7 +99,7 @@ pub struct TrainingResult {
 /// The runs of a sweep, from waiting to their ends.
 pub struct Queue<'a> {
     context: &'a SweepContext<'a>,
-    training: TrainingOrder<'a>,
+    training: TrainingJob<'a>,
     /// Indices of the runs that have not started.
     waiting: VecDeque<usize>,
     slots: Vec<Slot>,
@@ -115,8 +115,8 @@ pub struct Queue<'a> {
 
 impl<'a> Queue<'a> {
     /// Creates a queue of runs.
-    pub fn new(context: &'a SweepContext<'a>, training: TrainingOrder<'a>) -> Self {
-        let TrainingOrder { runs, seconds, .. } = training;
+    pub fn new(context: &'a SweepContext<'a>, training: TrainingJob<'a>) -> Self {
+        let TrainingJob { runs, seconds, .. } = training;
         let workers = training.packing.workers(training.devices);
         let mut waiting: Vec<usize> = (0..runs.len()).collect();
         if workers.iter().map(|worker| worker.runs).sum::<usize>() > 1 {

@@ -11,16 +11,16 @@ fn measured(line: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-fn seconds(value: &Value) -> f64 {
-    let seconds = value.as_f64().unwrap();
-    assert!(seconds > 0.0 && seconds.is_finite(), "{seconds}");
-    seconds
+fn positive(value: &Value) -> f64 {
+    let number = value.as_f64().unwrap();
+    assert!(number > 0.0 && number.is_finite(), "{number}");
+    number
 }
 
 #[test]
 fn the_time_of_a_step_is_told_with_what_it_was_measured_on() {
     let step = measured("step --variant acai --dataset mnist --batch 2 --steps 2");
-    seconds(&step["ms_per_step"]);
+    positive(&step["ms_per_step"]);
     assert_eq!((&step["variant"], &step["dataset"]), (&"acai".into(), &"mnist".into()));
     assert_eq!((&step["batch"], &step["steps"]), (&2.into(), &2.into()));
     assert_eq!(
@@ -39,9 +39,10 @@ fn the_time_of_a_step_is_told_with_what_it_was_measured_on() {
 #[test]
 fn an_evaluation_is_compared_with_the_training_between_two() {
     let eval = measured("eval --variant baseline");
-    let [evaluation, training] = ["evaluation_s", "training_s"].map(|key| seconds(&eval[key]));
-    assert!(seconds(&eval["comparison_s"]) < evaluation && seconds(&eval["drawing_s"]) > 0.0, "{eval}");
-    assert!((seconds(&eval["share"]) - evaluation / (evaluation + training)).abs() < 1e-9, "{eval}");
+    let [evaluation, training] = ["evaluation_s", "training_s"].map(|key| positive(&eval[key]));
+    positive(&eval["drawing_s"]);
+    assert!(positive(&eval["comparison_s"]) < evaluation, "{eval}");
+    assert!((positive(&eval["share"]) - evaluation / (evaluation + training)).abs() < 1e-9, "{eval}");
 }
 
 #[test]

@@ -182,7 +182,7 @@ fn of_two_judges_a_merged_sweep_keeps_the_first() {
         let line = format!("merge {} {} --out", at("first").display(), at(second).display());
         parts(&run(&line, &[&at(out)]))
     };
-    // Judges of the same training are equal, whichever machine trained them.
+    // Judges of the same training on one kind of processor are equal.
     let (code, text, errors) = merge("equal", "one-judge");
     assert_eq!((code, errors.as_str(), judge("equal")), (0, "", judge("first")), "{text}");
     let table = fs::read_to_string(at("one-judge").join("tables/table5.md")).unwrap();
