@@ -169,7 +169,7 @@ pub(super) struct Symbol {
     address: AtomicPtr<c_void>,
     name: *const c_char,
     /// The library's index in [`LIBRARIES`].
-    library: u32,
+    owner: u32,
     /// The kind of result without the library: [`STATUS`], [`NOTHING`] or [`TEXT`].
     result: u32,
 }
@@ -178,7 +178,7 @@ pub(super) struct Symbol {
 /// kernels register themselves. It takes no lock: of several threads that arrive at once, each does the whole lookup,
 /// with the same result.
 pub(super) extern "C" fn resolve(symbol: &Symbol) -> *mut c_void {
-    let library = &LIBRARIES[symbol.library as usize];
+    let library = &LIBRARIES[symbol.owner as usize];
     let mut address = ptr::null_mut();
     if let Some(handle) = library.handle() {
         // SAFETY: the handle is never closed, and the name ends in 0.
